@@ -1,10 +1,7 @@
 #!/usr/bin/env python3
 """Print the lower bound of every dependency as an exact pin, for an environment that tests them.
 
-Usage: scripts/lower_bounds.py > lower.txt
-       python3 -m venv .venv-lower
-       .venv-lower/bin/pip install -c lower.txt -e '.[dev]'
-       .venv-lower/bin/python -m tests --quick
+Usage: scripts/lower_bounds.py > lower.txt; .ci/lower-bounds installs and tests them.
 
 The wheel's metadata has ranges, so that agentsd can be installed beside other packages; the exact versions of
 a full install are in deploy/constraints.txt alone.

@@ -1,7 +1,8 @@
-"""``python -m tests.javascript``: check the scripts of the pages with eslint and the TypeScript compiler.
+"""``python -m tests.javascript [--install]``: check the scripts of the pages with eslint and tsc.
 
-Both come from npm, in the exact versions of ``scripts/javascript/package.json``, and are installed beside it
-when that file changed. Without npm, or without a registry that answers, the check is skipped with one line.
+Both come from npm, in the exact versions of ``scripts/javascript/package.json``. They are installed beside
+it, and again when that file changed, where that is asked for: by ``--install``, or in CI by ``CI=true``.
+Without them, without npm or without a registry that answers, the check is skipped with one line.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from tests.consent import may_install
 
 FOLDER = Path(__file__).resolve().parents[1] / "scripts" / "javascript"
 PACKAGES = FOLDER / "package.json"
@@ -25,12 +29,14 @@ INSTALL_TIMEOUT_SECONDS = 180
 CHECK_TIMEOUT_SECONDS = 120
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Return 0 if the scripts pass or cannot be checked here, 1 if they or the installation fail."""
     npm = shutil.which("npm")
     if npm is None:
         return skip("npm is not installed")
     if not is_installed():
+        if not may_install(arguments):
+            return skip("eslint and tsc are not installed (python -m tests.javascript --install does it)")
         if not run_npm(npm, *PROBE, timeout=PROBE_TIMEOUT_SECONDS, quiet=True):
             return skip("npm's registry does not answer")
         if not install_packages(npm):
@@ -85,4 +91,4 @@ def run_npm(npm: str, *arguments: str, timeout: float, quiet: bool = False) -> b
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ export default [
     linterOptions: { reportUnusedDisableDirectives: "error" },
     rules: {
       "max-len": ["error", { code: 120, ignoreUrls: true }],
+      "max-lines": ["error", 300],
       "eqeqeq": "error",
       "no-implicit-globals": "error",
       "no-var": "error",

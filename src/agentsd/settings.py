@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
 from agentsd.core.names import ENVIRONMENT_PATTERN
 from agentsd.core.trust.engine_limits import (
@@ -34,10 +33,23 @@ def parse_size(value: object) -> object:
     return int(found[1]) << {"M": 20, "G": 30}[found[2]] if found else value
 
 
-class Settings(BaseSettings):
-    """Values of the ``AGENTSD_*`` variables. Command-line options override single fields."""
+def read_environment() -> dict[str, str]:
+    """Return the values of the ``AGENTSD_*`` variables by the names of their fields."""
+    prefix = "agentsd_"
+    names = {name.lower(): value for name, value in os.environ.items()}
+    return {name.removeprefix(prefix): value for name, value in names.items() if name.startswith(prefix)}
 
-    model_config = SettingsConfigDict(env_prefix="AGENTSD_", frozen=True, extra="ignore")
+
+class Settings(BaseModel):
+    """Values of the ``AGENTSD_*`` variables, in capitals or not. Command-line options override single fields.
+
+    Not pydantic-settings: it imports readers of files and command lines, which are not read here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
+
+    def __init__(self, **overrides: Any) -> None:
+        super().__init__(**{**read_environment(), **overrides})
 
     path: Path = Field(default=Path("agents.d"), description="Folder of manifests.")
     source: str = Field(
@@ -55,24 +67,24 @@ class Settings(BaseSettings):
         default=None, description="Postgres past the pooler: for LISTEN, leadership and migrations."
     )
     data_dir: Path | None = Field(default=None, description="Where embedded Postgres keeps its data.")
-    trusted_origins: Annotated[frozenset[str], NoDecode] = Field(
+    trusted_origins: frozenset[str] = Field(
         default=frozenset(), description="Further origins that secrets may be sent to, separated by commas."
     )
     token_file: Path | None = Field(default=None, description="Bearer tokens, one per line.")
-    allowed_hosts: Annotated[frozenset[str], NoDecode] = Field(
+    allowed_hosts: frozenset[str] = Field(
         default=frozenset(), description="Further host names that clients may use, separated by commas."
     )
-    outbound: Annotated[frozenset[str], NoDecode] = Field(
+    outbound: frozenset[str] = Field(
         default=frozenset(), description="The only hosts, *.suffixes and networks that providers may be at."
     )
-    key_services: Annotated[frozenset[str], NoDecode] = Field(
+    key_services: frozenset[str] = Field(
         default=frozenset({"pgp"}),
         description="What sops may use to open seals: https://vault…, arn:aws:kms:…, aws-kms, pgp, …",
     )
-    cors_origins: Annotated[frozenset[str], NoDecode] = Field(
+    cors_origins: frozenset[str] = Field(
         default=frozenset(), description="Origins whose pages may use the API, separated by commas."
     )
-    trusted_proxies: Annotated[frozenset[str], NoDecode] = Field(
+    trusted_proxies: frozenset[str] = Field(
         default=frozenset(),
         description="Reverse proxies whose X-Forwarded-For is trusted: addresses, networks.",
     )
@@ -164,7 +176,7 @@ class Settings(BaseSettings):
     notify_url_file: Path | None = Field(
         default=None, description="Webhooks notified of failure and recovery, one per line; slack: for Slack."
     )
-    model_dirs: Annotated[frozenset[Path], NoDecode] = Field(
+    model_dirs: frozenset[Path] = Field(
         default=frozenset(), description="Folders that a manifest's model_path may lead to, by commas."
     )
     engine_memory: Annotated[int, BeforeValidator(parse_size)] = Field(

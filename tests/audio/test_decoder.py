@@ -15,7 +15,7 @@ import pytest
 from agentsd.audio.decoder import decode_file, find_container
 from agentsd.audio.encoder import FORMATS, make_encoder
 from agentsd.audio.sound_file import RecordingLimits, decode_recording
-from agentsd.audio.wav import stream_header
+from agentsd.audio.wav import make_stream_header
 from agentsd.core.errors import RecordingRefused
 from agentsd.sandbox.pool import MEMORY_MAX
 from agentsd.sandbox.shared import get_recording_sandbox
@@ -37,7 +37,7 @@ def test_every_format_is_heard(path: Path) -> None:
 
 def wav_of(data: bytes, *, code: int, bits: int, rate: int = RATE, channels: int = 1) -> bytes:
     """A WAV file of any kind."""
-    head = bytearray(stream_header(rate))
+    head = bytearray(make_stream_header(rate))
     width = bits // 8 * channels
     for at, value, size in (
         (20, code, 2),
@@ -81,7 +81,9 @@ async def test_a_file_that_expands_is_refused(name: str) -> None:
     with pytest.raises(RecordingRefused, match="longer than 10 seconds"):
         await decode_recording(data, RATE, RecordingLimits(seconds=10))
     with pytest.raises(RecordingRefused, match="longer than 10 seconds"):
-        await decode_recording(stream_header(RATE) + silence(11, RATE), RATE, RecordingLimits(seconds=10))
+        await decode_recording(
+            make_stream_header(RATE) + silence(11, RATE), RATE, RecordingLimits(seconds=10)
+        )
 
 
 async def test_a_decoder_without_memory_is_a_refusal() -> None:

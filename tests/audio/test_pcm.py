@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.audio.pcm import (
-    BadAudio,
-    SampleJoiner,
-    WavHeader,
-    decode_base64_audio,
-    make_wav,
-    parse_wav_header,
-)
+from agentsd.audio.pcm import BadAudio, SampleJoiner, decode_base64_audio
+from agentsd.audio.wav import WavHeader, make_wav, parse_wav_header
 
 
 @given(st.lists(st.binary(max_size=7), max_size=20))

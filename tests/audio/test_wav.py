@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.audio.wav import BadWav, mix_to_mono, read_wav, stream_header
+from agentsd.audio.wav import BadWav, make_stream_header, mix_to_mono, read_wav
 
 SAMPLES = st.lists(st.integers(-32_768, 32_767), max_size=50)
 
@@ -59,7 +59,7 @@ def test_floats_are_clipped(numbers: list[float]) -> None:
 def test_a_streams_header_is_read_by_the_standard_library(samples: list[int]) -> None:
     """A length that nobody knew ends with the file, there and here."""
     pcm = struct.pack(f"<{len(samples)}h", *samples)
-    data = stream_header(24_000) + pcm
+    data = make_stream_header(24_000) + pcm
     with wave.open(io.BytesIO(data)) as file:
         assert (file.getframerate(), file.readframes(len(data))) == (24_000, pcm)
     assert read_wav(data).pcm == pcm
@@ -68,7 +68,7 @@ def test_a_streams_header_is_read_by_the_standard_library(samples: list[int]) ->
 @given(st.binary(max_size=120), st.booleans())
 def test_nonsense_is_refused_or_read_but_never_breaks(data: bytes, headed: bool) -> None:
     """Only ``BadWav`` comes out."""
-    head = stream_header(8_000)[:36] if headed else b""
+    head = make_stream_header(8_000)[:36] if headed else b""
     try:
         assert len(read_wav(head + data).pcm) % 2 == 0
     except BadWav:
@@ -82,7 +82,7 @@ def test_channels_are_averaged_and_half_a_frame_is_dropped() -> None:
 
 def test_compressed_sound_is_refused() -> None:
     """With what to send instead."""
-    data = bytearray(stream_header(8_000))
+    data = bytearray(make_stream_header(8_000))
     data[20] = 7  # mu-law
     with pytest.raises(BadWav, match="16-bit PCM"):
         read_wav(bytes(data))

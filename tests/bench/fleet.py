@@ -59,8 +59,12 @@ class Fleet:
         return self.root / f"{slug(number)}.yaml"
 
     def environ(self) -> dict[str, str]:
-        """An environment with the fleet's key and nothing else that agentsd or sops would read."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AGENTSD_", "SOPS_"))}
+        """An environment with the fleet's key and nothing else that agentsd or sops would read.
+
+        With compiled modules, as installed ones are: compiling takes longer than most of the commands.
+        """
+        left_out = ("AGENTSD_", "SOPS_", "PYTHONDONTWRITEBYTECODE")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
         return {**kept, "SOPS_AGE_KEY_FILE": str(self.key_file)}
 
     def copy(self, folder: Path) -> Fleet:

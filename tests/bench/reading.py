@@ -44,7 +44,9 @@ def run(scale: Scale) -> Sequence[Figure]:
         Figure("GET one agent, share of bare aiohttp's requests/s", share, "×", 0.8, at_least=True),
         Figure("  requests/s", p50(rates[0]), "/s", anchor=bare_rate, against=AGAINST),
         Figure("  server's CPU a request", cpu, "µs", anchor=bare_cpu, against=AGAINST),
-        Figure("GET one agent, with rate limits: share of bare aiohttp's", limited_share, "×"),
+        Figure(
+            "GET one agent, with rate limits: share of bare aiohttp's", limited_share, "×", 0.7, at_least=True
+        ),
         Figure("  requests/s", p50(rates[1]), "/s", anchor=bare_rate, against=AGAINST),
         Figure("  CPU of two rate limits a request", limited_cpu - cpu, "µs"),
     ]

@@ -27,7 +27,7 @@ def run(scale: Scale) -> Sequence[Figure]:
             "validate ten files, whole process",
             wall,
             "s",
-            0.4,
+            0.35,
             anchor=p50(sops),
             against="sops decrypt, ten times",
         ),

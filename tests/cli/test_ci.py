@@ -147,6 +147,21 @@ def test_nothing_is_installed_from_what_can_change(made: Shell, source: str) -> 
         assert not list((made.root.parent / "runner").glob("agentsd*"))
 
 
+def python_with_pip(folder: Path) -> Path:
+    """Return a folder whose ``python3 -m venv`` lends the real pip, since unpacking one takes ten seconds."""
+    folder.mkdir()
+    program = folder / "python3"
+    program.write_text(
+        f"""#!/bin/sh
+{sys.executable} "$1" "$2" --without-pip "$3"
+printf '#!/bin/sh\\nexec {sys.executable} -m pip --python "%s/bin/python" "$@"\\n' "$3" > "$3/bin/pip"
+chmod +x "$3/bin/pip"
+"""
+    )
+    program.chmod(0o755)
+    return folder
+
+
 def test_a_wheel_is_installed_by_its_hash(made: Shell) -> None:
     """The very content and no other; the source stands in the file, or in the variable."""
     wheel = made.root.parent / "agentsd-9.9-py3-none-any.whl"
@@ -160,12 +175,13 @@ def test_a_wheel_is_installed_by_its_hash(made: Shell) -> None:
     digest = sha256(wheel.read_bytes()).hexdigest()
     good = f"file://{wheel}#sha256={digest}"
     script = f'sh {INSTALL} "$RUNNER_TEMP/venv"'
-    done = run(made, script, AGENTSD_PACKAGE=good.replace(digest, "0" * 64), PIP_NO_INDEX="1")
+    environ = {"PIP_NO_INDEX": "1", "PATH": f"{python_with_pip(made.root.parent / 'bin')}:/usr/bin:/bin"}
+    done = run(made, script, AGENTSD_PACKAGE=good.replace(digest, "0" * 64), **environ)
     assert done.returncode != 0
     assert "hash" in done.stderr.lower()
     file = made.root / INSTALL
     file.write_text(re.sub("(?m)^pinned=''$", f"pinned='{good}'", file.read_text()))
-    done = run(made, script, PIP_NO_INDEX="1")
+    done = run(made, script, **environ)
     assert done.returncode == 0, done.stderr
     assert (made.root.parent / "runner/venv/bin/agentsd").exists()
 
@@ -224,7 +240,7 @@ def test_an_overlay_is_looked_at(made: Shell) -> None:
 
 NAMES = re.compile(
     r"(?:pip3?|uv|pipx|poetry|pdm)\s+(?:tool\s+)?(?:install|run|add)\b[^\n|&;`]*?(?<![\w./+-])'?\"?agentsd(?![\w/.-])"
-    r"|(?:uvx|pipx)\s+[^\n`]*?(?<![\w./])agentsd(?![\w/.-])|agentsd\[\w"
+    r"|(?:uvx|pipx)\s+(?!--from \"\$)[^\n`]*?(?<![\w./])agentsd(?![\w/.-])|agentsd\[\w"
 )
 TEXTS = {".md", ".py", ".yml", ".yaml", ".toml", ".txt", ".sh", ".js", ".html", ".json", "", ".cfg"}
 ELSEWHERE = {"pyproject.toml", "tests/cli/test_ci.py"}
@@ -251,6 +267,8 @@ def test_nobody_is_advised_to_install_it_from_an_index() -> None:
         ("pip install agentsd", True),
         ("pip install --quiet 'agentsd[redis]'", True),
         ("uvx agentsd up", True),
+        ("uvx --from agentsd agentsd up", True),
+        ('uvx --from "$AGENTSD_CHECKOUT" agentsd up', False),
         ("pipx run agentsd", True),
         ("uv tool install agentsd==1", True),
         ("pip install '.[local]'", False),

@@ -21,9 +21,10 @@ from typing import Any
 import agentsd.files.git.commit
 from agentsd.control.sync.reconciler import Reconciler, SyncOptions
 from agentsd.control.sync.syncer import RoundReport, Syncer
+from agentsd.control.writeback.commands import EditTarget, SetDefault
 from agentsd.control.writeback.delivery import WriteMode
 from agentsd.control.writeback.manifest_editor import SealingEditor
-from agentsd.control.writeback.writer import EditTarget, WriteBack
+from agentsd.control.writeback.writer import WriteBack
 from agentsd.core.access import LOCAL
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.binary import SopsBinary
@@ -128,7 +129,8 @@ class Crasher:
         async with database.transaction(snapshot=True) as connection:
             stored = await load_stored(connection, "main")
         row = next(row for row in stored.agents.values() if row.slug == slug)
-        await writeback.set_default(LOCAL, EditTarget(row.id, slug, "default", f"{slug}.yaml", "main"))
+        target = EditTarget(row.id, slug, "default", f"{slug}.yaml", "main")
+        await writeback.execute(LOCAL, SetDefault(target))
         await database.aclose()
 
     def _parts(self, database: Database) -> tuple[Syncer, WriteBack]:
@@ -137,7 +139,7 @@ class Crasher:
 
         reconciler = Reconciler(self._checker, database)
         syncer = Syncer(self._root, reconciler, SyncOptions(strict=False), unheard)
-        return syncer, WriteBack(self._desk, syncer, self._checker, mode=self._mode)
+        return syncer, WriteBack(self._desk, syncer, mode=self._mode)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,10 @@ class Desk:
         for pointer, leaf in (changes or {}).items():
             set_leaf(value, pointer, leaf)
         opener, sops = self.tools(*((self.keys,) if keys is None else keys), program=program)
-        return await reseal_document(document, value, secrets or {}, file=self.file, opener=opener, sops=sops)
+        sealed = await reseal_document(
+            document, value, secrets or {}, file=self.file, opener=opener, sops=sops
+        )
+        return sealed.data
 
 
 def touched(before: bytes, after: bytes) -> list[str]:

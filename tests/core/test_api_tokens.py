@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from agentsd.core.api_tokens import (
     RANDOM_BYTES,
-    TOKEN_PATTERN,
     ListedToken,
     add_token,
     hash_token,
-    is_token,
     list_tokens,
     make_token,
     make_token_entry,
@@ -25,6 +23,7 @@ from agentsd.core.api_tokens import (
     user_path,
 )
 from agentsd.core.errors import ConfigError
+from tests.tokens import is_token
 
 NOW = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)
 HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -41,7 +40,6 @@ values = st.fixed_dictionaries(
 def test_a_scanner_tells_a_token(random: bytes, data: st.DataObject) -> None:
     """Every token has the form that is told to scanners; one with another character in it is none."""
     token = make_token(random)
-    assert TOKEN_PATTERN.fullmatch(token)
     assert is_token(token)
     assert hash_token(token) == sha256(token.encode()).hexdigest()
     place = data.draw(st.integers(0, len(token) - 1))

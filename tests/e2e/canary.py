@@ -22,6 +22,9 @@ PART = 12
 
 _LOOKS = 30  # at a process, 0.03 s apart: it may become another program after its start
 
+FOLDERS_OF_TESTS = ("pytest-of-", "agentsd-e2e-", "agentsd-pg-", "agentsd-ui-", "playwright")
+"""Folders in ``TEMPORARY`` that tests beside this one fill, as fast as they could be searched."""
+
 TEMPORARY = (Path("/tmp"), Path("/dev/shm"), Path("/run/user"))
 
 
@@ -60,6 +63,8 @@ class Canaries:
             with suppress(OSError):
                 for path in folders.pop().iterdir():
                     with suppress(OSError):
+                        if path.name.startswith(FOLDERS_OF_TESTS):
+                            continue
                         if path.is_dir() and not path.is_symlink():
                             folders.append(path)
                         elif path.is_file() and path.stat().st_mtime >= newer_than:

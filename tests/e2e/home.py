@@ -42,6 +42,7 @@ class Home:
             "SOPS_AGE_KEY": keys.identity,
         }
         self.before: Callable[[], None] | None = None  # see ``Process.start``
+        self.fork = True  # False where the interpreter's start is what is tested: see ``tests.e2e.forks``
         self.processes: list[Process] = []
 
     def clone(self) -> None:
@@ -68,7 +69,12 @@ class Home:
     async def start(self, *arguments: str, typed: str = "", **env: str) -> Process:
         """A command that goes on."""
         process = await Process.start(
-            *arguments, env={**self.env, **env}, cwd=self.repo, typed=typed, before=self.before
+            *arguments,
+            env={**self.env, **env},
+            cwd=self.repo,
+            typed=typed,
+            before=self.before,
+            fork=self.fork,
         )
         self.processes.append(process)
         return process

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tests.e2e.forks import ForkedProcess, start_forked
+
 T = TypeVar("T")
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds that any condition is waited for: generous, because the machine may be busy."""
 
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
@@ -41,7 +43,7 @@ class Done:
 class Process:
     """One running ``agentsd`` command. ``out`` and ``err`` are what it has written so far."""
 
-    def __init__(self, child: asyncio.subprocess.Process) -> None:
+    def __init__(self, child: asyncio.subprocess.Process | ForkedProcess) -> None:
         self._child = child
         self._heard = asyncio.Condition()
         self._texts = {"out": bytearray(), "err": bytearray()}
@@ -60,11 +62,14 @@ class Process:
         cwd: Path,
         typed: str = "",
         before: Callable[[], None] | None = None,
+        fork: bool = False,
     ) -> Process:
         """``agentsd`` with ``arguments``, in an environment of exactly ``env``; ``typed`` is its input.
 
-        ``before`` runs in the new process, before the program.
+        ``before`` runs in the new process, before the program. ``fork`` spares the start of an interpreter.
         """
+        if fork and before is None:
+            return cls(await start_forked(arguments, env, cwd, typed.encode()))
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "agentsd", *arguments),

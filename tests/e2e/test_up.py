@@ -44,6 +44,7 @@ async def test_from_clone_to_chat_and_back(clone: Home, client: Client) -> None:
 
     Started again it finds its data; other commands attach to it while it runs.
     """
+    clone.fork = False  # the start itself, as a user types it
     up, url = await clone.up()
     assert names(await client.get(f"{url}/v1/models")) == SAMPLES
     streamed = await client.stream(url, "assistant")

@@ -72,7 +72,7 @@ async def crowded(
     first = await home.start(*command)
     url = await first.url()
     crowd = Crowd(home, url, slugs, git=mode == "git")
-    killer = asyncio.create_task(killing(home, command, first, url, kill_every))
+    killer = asyncio.create_task(killing(home, command, first, url, every=kill_every, seconds=seconds))
     await crowd.write(writers, seconds)
     killer.cancel()
     server = await killer
@@ -133,7 +133,6 @@ def _opens(home: Home, data: bytes) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("mode", [pytest.param("files", marks=pytest.mark.soak), "git"])
 async def test_a_crowd(home: Home, client: Client, database_url: str, mode: str) -> None:
     """Twenty writers for some seconds, with a kill or two."""

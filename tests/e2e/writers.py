@@ -160,12 +160,19 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-async def killing(home: Home, command: list[str], first: Process, url: str, every: float) -> Process:
-    """Kill -9 every so often, and start again; cancelled, it waits until the server is up."""
-    process = first
+async def killing(
+    home: Home, command: list[str], first: Process, url: str, *, every: float, seconds: float
+) -> Process:
+    """Kill -9 every so often, and start again; cancelled, it waits until the server is up.
+
+    After ``seconds`` it kills no more: on a busy machine nothing would be kept between two kills.
+    """
+    process, over = first, asyncio.get_running_loop().time() + seconds
     try:
         while True:
             await asyncio.sleep(every)
+            if asyncio.get_running_loop().time() > over:
+                await asyncio.Event().wait()
             await process.kill()
             process = await home.start(*command)
             await process.url()

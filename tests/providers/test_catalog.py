@@ -30,6 +30,7 @@ CANARY = "canary-9c1f"
 def test_every_vendor_is_listed(catalog: Catalog) -> None:
     """The names that a manifest may use."""
     assert list(catalog.llm) == [
+        "azure.com",
         "echo.local",
         "groq.com",
         "llama-cpp.local",

@@ -73,7 +73,7 @@ async def test_speeds(
     await sessions.aclose()
 
 
-@pytest.mark.parametrize(("section", "known"), EARS, ids=lambda value: str(value)[:32])
+@pytest.mark.parametrize(("section", "known"), EARS, ids=[section["provider"] for section, _ in EARS])
 async def test_what_recognisers_take(
     catalog: Catalog, sessions: HttpSessions, section: dict[str, Any], known: set[str]
 ) -> None:

@@ -64,7 +64,7 @@ async def search(server: RawServer, ask: Ask, answers: Iterable[bytes]) -> int:
         for answer in answers:
             server.answer = answer
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     caught.texts.append(str(await ask()))
             except ProviderError as error:
                 failures += 1

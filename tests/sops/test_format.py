@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.core.errors import SealError, SealMalformed, SealUnsure
-from agentsd.sops.format import fingerprint_seals, is_sealed, read_seal_type
+from agentsd.sops.format import fingerprint_seals, is_whole_seal, read_seal_type
 from agentsd.sops.metadata import parse_seal
 from agentsd.sops.opener import Opener
 from agentsd.sops.rules import parse_rule
@@ -28,7 +28,7 @@ VALUE = (
 @pytest.mark.parametrize("kind", ["str", "int", "float", "bool", "bytes", "time", "comment"])
 def test_a_sealed_value_tells_its_type(kind: str) -> None:
     """The type tag of a whole sealed value."""
-    assert is_sealed(VALUE.replace("type:str", f"type:{kind}"))
+    assert is_whole_seal(VALUE.replace("type:str", f"type:{kind}"))
     assert read_seal_type(VALUE.replace("type:str", f"type:{kind}")) == kind
 
 
@@ -42,7 +42,7 @@ def test_a_sealed_value_tells_its_type(kind: str) -> None:
 )  # fmt: skip
 def test_anything_else_is_plain(value: object) -> None:
     """A value that only resembles a sealed one could be a plaintext secret."""
-    assert not is_sealed(value)
+    assert not is_whole_seal(value)
     assert read_seal_type(value) is None
 
 

@@ -11,7 +11,7 @@ import pytest
 from agentsd.core.errors import AgentsdError, SealLocked, SealMalformed, SealTampered, SopsFailed
 from agentsd.core.violations import Pointer
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.format import is_sealed
+from agentsd.sops.format import is_whole_seal
 from tests.sops.real import RULES, Sops, document
 from tests.sops.test_binary import script
 
@@ -96,7 +96,7 @@ async def test_unusual_keys(sops: Sops, binary: SopsBinary, key: str) -> None:
     opened = sops.open(after)
     assert opened is not None
     assert opened["list"][0][key] == "new"
-    assert is_sealed(document(after).value["list"][0][key])
+    assert is_whole_seal(document(after).value["list"][0][key])
 
 
 async def test_the_value_is_on_no_command_line(tmp_path: Path) -> None:

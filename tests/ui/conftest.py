@@ -19,7 +19,7 @@ from tests.ui.site import vendors as vendors_of
 Visit = Callable[..., Awaitable[Page]]
 NewSite = Callable[..., Awaitable[Site]]
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 90_000
 """Any condition is waited for so long: the machine may be busy."""
 
 

@@ -102,6 +102,25 @@ async def test_markdown_is_shown_and_inert(
     assert await page.evaluate("window.pwned") is None
 
 
+async def test_markdown_is_rendered_once_when_the_answer_is_complete(
+    visit: Visit, vendors: Vendors, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it streams, an answer is plain text, and costs the server no request; then it is elements."""
+    monkeypatch.setattr(vendors.llm, "words", ("One ", "**two** ", "\n\n", "- three", " four"))
+    opened = gate()
+    page = await visit("/ui/chat?agent=clerk")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/api/markdown" in request.url else None)
+    await ask(page, "Count")
+    await expect(answers(page)).to_contain_text("One **two**")
+    assert asked == []
+    opened.set()
+    await ended(page)
+    await expect(answers(page).locator("strong")).to_have_text("two")
+    await expect(answers(page).locator("li")).to_have_text(["three four"])
+    assert len(asked) == 1
+
+
 async def test_citations_open(visit: Visit) -> None:
     """A mark opens its passage beside the text, Escape leads back; a mark without a passage stays text."""
     page = await visit("/ui/chat?agent=librarian")
@@ -151,6 +170,7 @@ async def test_a_new_version_is_noted(visit: Visit, site: Site) -> None:
     await page.keyboard.press("Control+k")
     await page.keyboard.type("edited")
     await page.get_by_role("option", name="Edited").click()
+    await expect(page.locator(".switcher-button")).to_contain_text("Edited")
     await ask(page, "Hello")
     await expect(answers(page)).to_contain_text("One")
     site.home.write("edited.yaml", 'name: Edited anew\nllm: {provider: echo.local, reply: "Two"}\n')

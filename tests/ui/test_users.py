@@ -8,9 +8,10 @@ from hashlib import sha256
 
 from playwright.async_api import Page, expect
 
-from agentsd.core.api_tokens import is_token, make_token
+from agentsd.core.api_tokens import make_token
 from agentsd.web.ui.assets import load_assets
 from tests.e2e.home import Home
+from tests.tokens import is_token
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.site import git
 from tests.ui.test_accessibility import violations

@@ -289,6 +289,4 @@ def _writeback(
         pass
 
     syncer = Syncer(root, Reconciler(checker, database), SyncOptions(strict=False), unheard)
-    return WriteBack(
-        SealingEditor(root, catalog, opener, sops), syncer, checker, mode=written[0], git=written[1]
-    )
+    return WriteBack(SealingEditor(root, catalog, opener, sops), syncer, mode=written[0], git=written[1])

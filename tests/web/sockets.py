@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 HOST = b"Host: localhost\r\n"
 JSON = b"Content-Type: application/json\r\n"
-PATIENCE = 20.0
+PATIENCE = 90.0
 """Seconds that a test waits for what must come."""
 
 

@@ -57,6 +57,11 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("POST", "/api/agents/{agent}/test"): "reader",
     ("GET", "/v1/models/{model}"): "reader",
     ("POST", "/v1/chat/completions"): "reader",
+    ("POST", "/v1/completions"): "reader",
+    ("POST", "/v1/responses"): "reader",
+    ("GET", "/v1/responses/{response}"): "holder",
+    ("DELETE", "/v1/responses/{response}"): "holder",
+    ("GET", "/v1/responses/{response}/input_items"): "holder",
     ("POST", "/v1/audio/speech"): "reader",
     ("POST", "/v1/audio/transcriptions"): "reader",
     ("POST", "/v1/audio/translations"): "reader",
@@ -114,6 +119,8 @@ def request_of(method: str, path: str, ref: str) -> dict[str, Any]:
     sound = {"data": b"\0" * 3200, "headers": {"Content-Type": "audio/pcm;rate=16000;channels=1"}}
     special: dict[tuple[str, str], dict[str, Any]] = {
         ("POST", "/v1/chat/completions"): {"json": {"model": ref, "messages": MESSAGES}},
+        ("POST", "/v1/completions"): {"json": {"model": ref, "prompt": "hello"}},
+        ("POST", "/v1/responses"): {"json": {"model": ref, "input": "hello"}},
         ("POST", "/api/markdown"): {"json": {"text": "*hello*"}},
         ("POST", "/v1/audio/speech"): {"json": {"model": ref, "input": "hello"}},
         ("POST", "/v1/embeddings"): {"json": {"model": ref, "input": "hello"}},
@@ -201,8 +208,8 @@ async def test_the_matrix(town: Stack, user: User) -> None:
     """Every route, for agents of every owner, by slug and by id, beside one that is not there."""
     ids = {row.row.slug: str(row.row.id) for row in town.registry.snapshot.ids.values()}
     for (method, path), grant in GRANTS.items():
-        if grant in ("signed", "open", "anyone"):
-            expected = 401 if grant == "signed" else 200
+        if grant in ("signed", "open", "anyone", "holder"):
+            expected = {"signed": 401, "holder": 404}.get(grant, 200)  # nobody else's response exists
             assert (await ask(town, method, path, "-", user.headers)).status == expected, (method, path)
             continue
         if grant == "admin":

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agentsd.audio.resampler import Resampler
-from agentsd.audio.wav import stream_header
+from agentsd.audio.wav import make_stream_header
 
 if TYPE_CHECKING:
     import av
@@ -101,7 +101,7 @@ class WavEncoder:
     """Encoder that adds a WAV header of unknown length, or nothing."""
 
     def __init__(self, rate: int, *, header: bool) -> None:
-        self._head = stream_header(rate) if header else b""
+        self._head = make_stream_header(rate) if header else b""
 
     def encode(self, pcm: bytes) -> bytes:
         """Return ``pcm``, with the header before the first one."""

@@ -1,4 +1,4 @@
-"""WAV in and out: any rate, width and number of channels to 16-bit mono PCM, and a header for a stream.
+"""WAV in and out: any rate, width and number of channels to 16-bit mono PCM, and headers.
 
 RIFF chunks: http://soundfile.sapp.org/doc/WaveFormat/; formats and WAVE_FORMAT_EXTENSIBLE:
 https://learn.microsoft.com/windows/win32/api/mmreg/ns-mmreg-waveformatextensible. Pure.
@@ -10,6 +10,8 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from agentsd.audio.pcm import SAMPLE_BYTES, BadAudio
 
 UNKNOWN_LENGTH = 0xFFFF_FFFF
 """Size in a stream's header, where it is not known yet. OpenAI and ffmpeg write the same."""
@@ -44,12 +46,60 @@ class _Format:
     bits: int
 
 
-def stream_header(rate: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class WavHeader:
+    """Header before 16-bit mono PCM."""
+
+    rate: int  # hertz
+    size: int  # bytes of the header
+
+
+def make_stream_header(rate: int) -> bytes:
     """Return the 44 bytes before 16-bit mono PCM of unknown length."""
-    fields = ((1, 2), (1, 2), (rate, 4), (rate * 2, 4), (2, 2), (16, 2))
-    form = b"".join(value.to_bytes(size, "little") for value, size in fields)
-    size = UNKNOWN_LENGTH.to_bytes(4, "little")
-    return b"RIFF" + size + b"WAVEfmt " + (16).to_bytes(4, "little") + form + b"data" + size
+    return _make_header(rate, UNKNOWN_LENGTH, UNKNOWN_LENGTH)
+
+
+def make_wav(rate: int, pcm: bytes) -> bytes:
+    """Return 16-bit mono PCM with its header."""
+    return _make_header(rate, 36 + len(pcm), len(pcm)) + pcm
+
+
+def _make_header(rate: int, file_size: int, data_size: int) -> bytes:
+    numbers = (
+        (b"RIFF", file_size, 4),
+        (b"WAVEfmt ", 16, 4),
+        (b"", _PCM, 2),
+        (b"", 1, 2),
+        (b"", rate, 4),
+        (b"", rate * SAMPLE_BYTES, 4),
+        (b"", SAMPLE_BYTES, 2),
+        (b"", 8 * SAMPLE_BYTES, 2),
+        (b"data", data_size, 4),
+    )
+    return b"".join(name + value.to_bytes(size, "little") for name, value, size in numbers)
+
+
+def parse_wav_header(data: bytes) -> WavHeader | None:
+    """Parse the header at the start of a vendor's ``data``; None while it is incomplete.
+
+    Raises ``BadAudio``, also for anything but 16-bit mono. Chunks other than the format are skipped.
+    """
+    if len(data) < 12:
+        return None
+    if not _is_riff(data):
+        raise BadAudio("sent audio that is not WAV")
+    rate = 0
+    for name, begin, end in _find_chunks(data):
+        if name == b"data":
+            return WavHeader(rate, begin)
+        if len(data) < end:
+            return None
+        if name == b"fmt ":
+            form = _read_format(memoryview(data)[begin:end])
+            if (form.channels, form.bits) != (1, 8 * SAMPLE_BYTES):
+                raise BadAudio("sent audio that is not 16-bit mono")
+            rate = form.rate
+    return None
 
 
 def read_wav(data: bytes) -> Sound:
@@ -57,16 +107,19 @@ def read_wav(data: bytes) -> Sound:
 
     A length that is not given, or too long, ends with the file.
     """
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+    if not _is_riff(data):
         raise BadWav("it does not begin with a WAV header")
     form: _Format | None = None
-    for name, body in _read_chunks(data):
+    view = memoryview(data)
+    for name, begin, end in _find_chunks(data):
         if name == b"fmt ":
-            form = _parse_format(body)
+            form = _parse_format(view[begin:end])
         elif name == b"data":
             if form is None:
                 break
-            return Sound(form.rate, mix_to_mono(_convert_to_16_bit(bytes(body), form), form.channels))
+            return Sound(
+                form.rate, mix_to_mono(_convert_to_16_bit(bytes(view[begin:end]), form), form.channels)
+            )
     raise BadWav("it contains no audio")
 
 
@@ -81,17 +134,21 @@ def mix_to_mono(pcm: bytes, channels: int) -> bytes:
     return _pack_samples(mixed)
 
 
-def _read_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    view, offset = memoryview(data), 12
-    while len(data) >= offset + 8:
-        size = int.from_bytes(data[offset + 4 : offset + 8], "little")
-        yield data[offset : offset + 4], view[offset + 8 : offset + 8 + size]
-        offset += 8 + size + size % 2
+def _is_riff(data: bytes) -> bool:
+    return data[:4] == b"RIFF" and data[8:12] == b"WAVE"
 
 
-def _parse_format(body: memoryview) -> _Format:
-    if len(body) < 16:
-        raise BadWav("its format chunk is truncated")
+def _find_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, begin and end of each chunk's body; the last one may end after ``data``."""
+    begin = 20
+    while len(data) >= begin:
+        size = int.from_bytes(data[begin - 4 : begin], "little")
+        yield data[begin - 8 : begin - 4], begin, begin + size
+        begin += 8 + size + size % 2
+
+
+def _read_format(body: memoryview) -> _Format:
+    """Return the format as declared; of a truncated chunk, the missing numbers are 0."""
 
     def number(at: int, size: int) -> int:
         return int.from_bytes(body[at : at + size], "little")
@@ -99,10 +156,17 @@ def _parse_format(body: memoryview) -> _Format:
     code = number(0, 2)
     if code == _EXTENSIBLE and len(body) >= 26:
         code = number(24, 2)
-    form = _Format(code, number(2, 2), number(4, 4), number(14, 2))
+    return _Format(code, number(2, 2), number(4, 4), number(14, 2))
+
+
+def _parse_format(body: memoryview) -> _Format:
+    """Return the format, if it can be converted. Raises ``BadWav``."""
+    if len(body) < 16:
+        raise BadWav("its format chunk is truncated")
+    form = _read_format(body)
     if form.rate not in SAMPLE_RATES or not 1 <= form.channels <= CHANNELS_MAX:
         raise BadWav("its rate or its number of channels is out of range")
-    if (code, form.bits) not in ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32)):
+    if (form.code, form.bits) not in ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32)):
         raise BadWav("its samples are compressed, or of an unsupported width: use 16-bit PCM")
     return form
 

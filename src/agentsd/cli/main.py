@@ -46,6 +46,8 @@ _COMMANDS = {
 
 _SHORT = ("validate", "merge-driver", "diff-driver")
 """Git hooks wait for these: they end before garbage collection, a tenth of their time, would pay off."""
+_WITHOUT_PLUGINS = (*_SHORT, "plan", "sync")
+"""Commands in which looking for pydantic's plugins takes longer than ten files."""
 
 
 class _LazyGroup(click.Group):
@@ -90,9 +92,8 @@ def main() -> None:
     open_standard_streams()
     if sys.argv[1:2] and sys.argv[1] in _SHORT:
         gc.disable()
-        os.environ.setdefault(
-            "PYDANTIC_DISABLE_PLUGINS", "1"
-        )  # looking for plugins takes longer than ten files
+    if sys.argv[1:2] and sys.argv[1] in _WITHOUT_PLUGINS:
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):

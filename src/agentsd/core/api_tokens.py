@@ -20,8 +20,6 @@ from agentsd.core.violations import suggest_word
 
 TOKEN_PREFIX = "agentsd_"  # noqa: S105
 RANDOM_BYTES = 32
-TOKEN_PATTERN = re.compile(r"agentsd_([A-Za-z0-9_-]{43})([0-9A-Za-z]{6})", re.ASCII)
-"""For secret scanners: prefix, 256 random bits, and a checksum of six digits."""
 
 SHOWN_CHARS = 8
 """Hex digits of a hash that are shown: enough to distinguish tokens."""
@@ -45,12 +43,6 @@ def make_token(random: bytes) -> str:
         raise ValueError(f"a token is made of {RANDOM_BYTES} bytes")
     body = TOKEN_PREFIX + urlsafe_b64encode(random).decode().rstrip("=")
     return body + _compute_checksum(body)
-
-
-def is_token(text: str) -> bool:
-    """Return whether ``text`` has the form of an agentsd token, checksum included."""
-    match = TOKEN_PATTERN.fullmatch(text)
-    return match is not None and _compute_checksum(TOKEN_PREFIX + match[1]) == match[2]
 
 
 def _compute_checksum(body: str) -> str:

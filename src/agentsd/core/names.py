@@ -20,6 +20,8 @@ ENVIRONMENT_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 """Pattern of an overlay's name."""
 RESERVED_SLUGS = frozenset({"current"})
 SLUG_MAX = 200
+WORD_MAX = 64
+"""Characters of a client's word that an error repeats."""
 
 _NAMESPACE = UUID(
     "6f1d6c1e-5a0a-5c39-9c0e-2b6a6d1f7a11"
@@ -119,3 +121,9 @@ def slug_to_url(slug: str) -> str:
 def slug_from_url(segment: str) -> str:
     """Return the slug of a path segment: ``acme~sales`` → ``acme/sales``."""
     return segment.replace("~", "/")
+
+
+def quote_word(word: object, otherwise: str) -> str:
+    """Return a client's word if an error may repeat it: a short identifier. Else ``otherwise``."""
+    quotable = isinstance(word, str) and word.isascii() and word.isidentifier() and len(word) <= WORD_MAX
+    return str(word) if quotable else otherwise

@@ -195,6 +195,7 @@ class LiveAgent:
     embedding: Embedding | None = None
     sources: tuple[tuple[str, bytes], ...] = ()  # (path, digest) of what ``rag.sources`` names
     provider_names: Mapping[str, str] = field(default_factory=dict)  # {"llm": "groq.com"}
+    client_options: frozenset[str] = frozenset()  # request fields that the manifest lets clients pass on
 
 
 class Leases(Protocol):

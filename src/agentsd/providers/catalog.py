@@ -12,13 +12,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.agent import SECTIONS
 from agentsd.core.manifest.sections import FALLBACK
+from agentsd.core.masker import Masker
 from agentsd.core.trust.rules import Destinations
 from agentsd.core.violations import suggest_word
 from agentsd.providers.client_guard import guard_client
 from agentsd.providers.embedding import minilm
 from agentsd.providers.embedding import openai_compatible as openai_embedding
 from agentsd.providers.llm import (
+    azure,
     echo,
     groq,
     llama_cpp,
@@ -39,6 +42,7 @@ from agentsd.providers.tts import openai_compatible as openai_tts
 from agentsd.providers.vendor import Vendor
 
 LLM_VENDORS = (
+    azure.VENDOR,
     echo.VENDOR,
     groq.VENDOR,
     llama_cpp.VENDOR,
@@ -97,6 +101,11 @@ class Catalog:
         """Return where the secrets of a provider's section may be sent; None for an unknown provider."""
         vendor = self.of(kind).get(provider)
         return vendor.settings.destinations() if vendor else None
+
+    def make_masker(self) -> Masker:
+        """Return a masker that knows the secret fields of all vendors, those of plug-ins included."""
+        vendors = (vendor for kind in SECTIONS for vendor in self.of(kind).values())
+        return Masker(frozenset(name for one in vendors for name in one.settings.secret_fields()))
 
     def settings_of(self, kind: str, section: Mapping[str, Any]) -> ProviderSettings:
         """Return an opened section, its fallbacks included, as its vendor's settings.

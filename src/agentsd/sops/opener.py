@@ -6,13 +6,14 @@ import hmac
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import pyrage
+from pyrage import x25519
 
 from agentsd.core.errors import (
     KeyServiceForbidden,
@@ -29,7 +30,7 @@ from agentsd.core.trust.key_services import find_oversized
 from agentsd.core.violations import Pointer
 from agentsd.sops.admission import make_forbidden_error
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.format import fingerprint_seals, is_sealed, read_seal_type
+from agentsd.sops.format import fingerprint_seals, is_whole_seal, read_seal_type
 from agentsd.sops.identities import Identities
 from agentsd.sops.metadata import KeyGroup, Seal, parse_seal
 from agentsd.sops.shamir import combine_shares
@@ -68,7 +69,7 @@ class OpenedDocument:
                 nodes.extend(((*pointer, key), child) for key, child in node.items())
             elif isinstance(node, list):
                 nodes.extend(((*pointer, index), child) for index, child in enumerate(node))
-            elif is_sealed(node) and pointer not in self.sealed:
+            elif is_whole_seal(node) and pointer not in self.sealed:
                 found.append(pointer)
         return found
 
@@ -87,6 +88,15 @@ class Opener:
         self._identities = identities
         self._age = list(identities.x25519)
         self._binary = binary
+
+    @classmethod
+    def from_keys(cls, keys: Iterable[str]) -> Opener:
+        """Return the opener of a worker process, which has what ``export_keys`` returned, and no sops."""
+        return cls(Identities(tuple(x25519.Identity.from_str(key) for key in keys)))
+
+    def export_keys(self) -> tuple[str, ...]:
+        """Return the private X25519 keys in plain text, to be sent to a worker process of our own only."""
+        return tuple(map(str, self._age))
 
     @property
     def can_open(self) -> bool:

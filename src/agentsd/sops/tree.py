@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from agentsd.core.errors import SealTampered, SealUnsure
 from agentsd.core.violations import Pointer, format_pointer
-from agentsd.sops.format import decrypt_value, encode_for_mac, is_sealed, parse_plaintext, read_seal_type
+from agentsd.sops.format import decrypt_value, encode_for_mac, is_whole_seal, parse_plaintext, read_seal_type
 from agentsd.sops.metadata import Seal
 
 _COMMENT = object()  # a comment inside a list, which sops turned into an item
@@ -49,7 +49,7 @@ def find_sealed_pointers(value: Mapping[str, Any], plain: Mapping[str, Any]) -> 
             pairs.extend(
                 ((*pointer, index), *pair) for index, pair in enumerate(zip(items, after, strict=False))
             )
-        elif is_sealed(before) and before != after:
+        elif is_whole_seal(before) and before != after:
             found.add(pointer)
     return frozenset(found)
 

@@ -5,8 +5,8 @@ For an invisible agent the error is byte for byte the same as for one that does 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from uuid import UUID
 
 from aiohttp import web
@@ -29,7 +29,7 @@ CURRENT_REF = "current"
 
 
 def get_snapshot(request: web.Request) -> Snapshot:
-    """Return the current agents of all owners: show none without ``can_see``. Raise ``Problem`` 503."""
+    """Return the current agents of all owners; show those that the principal sees. Raise ``Problem`` 503."""
     parts = request.app[APP_CONTEXT]
     if not parts.follower.ready.is_set():
         raise make_not_ready()
@@ -44,11 +44,6 @@ def get_principal(request: web.Request) -> Principal:
 def get_memory_hold(request: web.Request) -> memory.MemoryHold:
     """Return the memory that the request holds, counted for its owner."""
     return memory.get_or_make_hold(request, request.app[APP_CONTEXT].guards.memory, request[PRINCIPAL].owner)
-
-
-def can_see(request: web.Request, entry: SnapshotEntry) -> bool:
-    """Return whether ``entry`` is visible to the principal of the request."""
-    return request[PRINCIPAL].sees(entry.row.owner)
 
 
 def require_writer(request: web.Request, owner: str) -> Principal:
@@ -135,11 +130,31 @@ class ScopedLeases(Leases):
         self._registry = registry
         self._principal = principal
 
-    @asynccontextmanager
-    async def lease(self, ref: str) -> AsyncGenerator[LiveAgent, None]:
+    def lease(self, ref: str) -> AbstractAsyncContextManager[LiveAgent]:
         """Lease the agent ``ref``, as ``Leases`` specifies."""
-        async with self._registry.lease(ref) as agent:
-            shared = agent is self._registry.fallback and self._registry.shares_fallback
-            if not shared and not self._principal.sees(agent.owner):
-                raise make_not_found_error(ref)
-            yield agent
+        return _ScopedLease(self._registry, self._principal, ref)
+
+
+class _ScopedLease(AbstractAsyncContextManager[LiveAgent]):
+    """Lease that ends at once where the agent is not visible to the principal."""
+
+    __slots__ = ("_lease", "_principal", "_ref", "_registry")
+
+    def __init__(self, registry: Registry, principal: Principal, ref: str) -> None:
+        self._registry = registry
+        self._principal = principal
+        self._ref = ref
+        self._lease = registry.lease(ref)
+
+    async def __aenter__(self) -> LiveAgent:
+        agent = await self._lease.__aenter__()
+        shared = agent is self._registry.fallback and self._registry.shares_fallback
+        if not shared and not self._principal.sees(agent.owner):
+            await self._lease.__aexit__(None, None, None)
+            raise make_not_found_error(self._ref)
+        return agent
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._lease.__aexit__(kind, error, trace)

@@ -7,15 +7,16 @@ import asyncio
 from aiohttp import web
 
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
-from agentsd.core.manifest.agent import SECTIONS
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS, AppContext
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.request import request_middleware
 from agentsd.web.openai import chat_completions as chat
-from agentsd.web.openai import embeddings, models, speech, transcriptions
+from agentsd.web.openai import completions, embeddings, models, speech, transcriptions
 from agentsd.web.openai.realtime import endpoint as realtime
+from agentsd.web.openai.responses import endpoint as responses
+from agentsd.web.openai.responses.store import ResponseStore
 from agentsd.web.openapi import handlers as openapi
 from agentsd.web.rest import audit, events, health, markdown, providers, schema, session, sync, users
 from agentsd.web.rest import git_webhook as hooks
@@ -27,7 +28,6 @@ from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
 from agentsd.web.views.agent_cache import AgentViewCache
-from agentsd.web.views.masker import Masker, collect_secret_names
 
 
 def create_app(parts: AppContext) -> web.Application:
@@ -39,8 +39,9 @@ def create_app(parts: AppContext) -> web.Application:
     )
     app[APP_CONTEXT] = parts
     app[WEB_METRICS] = web_metrics
-    app[AGENT_VIEWS] = AgentViewCache(_make_masker(parts), parts.catalog.destinations)
+    app[AGENT_VIEWS] = AgentViewCache(parts.catalog.make_masker(), parts.catalog.destinations)
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
+    app[responses.RESPONSES] = ResponseStore()
     app[CLOSING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
@@ -68,6 +69,8 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *events.make_routes(),
         *models.make_routes(),
         *chat.make_routes(),
+        *completions.make_routes(),
+        *responses.make_routes(),
         *markdown.make_routes(),
         *speech.make_routes(),
         *transcriptions.make_routes(),
@@ -79,13 +82,6 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *openapi.make_routes(),
         *ui.make_routes(),
     ]
-
-
-def _make_masker(parts: AppContext) -> Masker:
-    catalog = parts.catalog
-    return Masker(
-        collect_secret_names(vendor.settings for kind in SECTIONS for vendor in catalog.of(kind).values())
-    )
 
 
 async def _close_streams(app: web.Application) -> None:

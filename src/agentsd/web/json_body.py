@@ -14,7 +14,7 @@ from agentsd.sandbox.shared import get_shared_sandbox
 from agentsd.web.agent_lookup import get_memory_hold, get_principal
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
-from agentsd.web.middleware.memory_budget import COUNTED_BYTES_MIN, MEMORY_HOLD, estimate_json_bytes
+from agentsd.web.middleware.memory_budget import COUNTED_BYTES_MIN, estimate_json_bytes, find_hold
 
 DEPTH_MAX = 100
 """Deeper JSON cannot be encoded by orjson (its limit is 254), and no API needs it."""
@@ -111,8 +111,8 @@ def _count_memory(request: web.Request, raw: bytes) -> None:
         hold = get_memory_hold(request)
         hold.set(0)
         hold.grow(estimate_json_bytes(raw))
-    elif MEMORY_HOLD in request:
-        request[MEMORY_HOLD].set(0)
+    elif (held := find_hold(request)) is not None:
+        held.set(0)
 
 
 def _check_content_type(request: web.Request) -> None:

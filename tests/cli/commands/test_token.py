@@ -11,10 +11,10 @@ import psycopg
 import pytest
 import yaml
 
-from agentsd.core.api_tokens import is_token
 from tests.cli.conftest import Shell
 from tests.cli.sealed import nowhere
 from tests.control.place import echo
+from tests.tokens import is_token
 
 COMMENTED = """\
 # Who works on Acme's agents.

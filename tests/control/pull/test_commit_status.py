@@ -111,7 +111,7 @@ def test_which_forge() -> None:
     for kind, api in ((None, ""), ("github", ""), (None, "https://git.example.org/api/v1")):
         with pytest.raises(ConfigError, match="not a known forge"):
             Forge.of(REMOTE, token, kind=kind, api=api, source="main")  # type: ignore[arg-type]
-    for api in ("ftp://x", "https://user:canary@x/api", "x"):
+    for api in ("https://[::1", "https://a.example:x", "ftp://x", "https://user:canary@x/api", "x"):
         with pytest.raises(ConfigError) as refused:
             Forge.of(REMOTE, token, kind="github", api=api, source="main")
         assert "canary" not in str(refused.value)

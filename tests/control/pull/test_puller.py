@@ -29,6 +29,8 @@ from tests.files.git.remote import Origin, new_origin, ssh_key
 from tests.runtime.world import Keys
 
 NEVER = 3600.0
+WAIT_SECONDS = 60
+"""Bound on a wait that ends at once when the test passes."""
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Pulled:
 
     async def until(self, done: Callable[[RoundReport], object]) -> RoundReport:
         """The first report from now on that is ``done``."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(WAIT_SECONDS):
             while not done(report := await self.reports.get()):
                 continue
             return report
@@ -62,7 +64,7 @@ class Pulled:
 
     async def told(self, done: Callable[[PullState], object]) -> PullState:
         """What is on record, once it is ``done``."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(WAIT_SECONDS):
             while True:
                 async with self.place.database.transaction(snapshot=True) as connection:
                     found = await pulls.list_pulls(connection)
@@ -254,6 +256,9 @@ async def test_a_restart_without_the_remote(place: Place, origin: Origin, tmp_pa
     async with pulling(place, mirror) as pulled:
         first = origin.git("rev-parse", "HEAD")
         await pulled.applied(first)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while await mirror.good() != first:  # it is on record a moment before git keeps it
+                await asyncio.sleep(0.01)
     await place.execute("UPDATE agents SET name = 'By hand' WHERE slug = 'support'")
     origin.bare.rename(origin.bare.with_name("away"))
     async with pulling(place, Mirror(mirror.folder, parse_remote(str(origin.bare)), "main")) as pulled:
@@ -267,7 +272,7 @@ async def test_a_notification_has_it_pull(place: Place, origin: Origin) -> None:
     async with pulling(place, origin.mirror()) as pulled:
         await pulled.applied(origin.git("rev-parse", "HEAD"))
         commit = origin.commit({"support.yaml": echo(1, "Notified")})
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(WAIT_SECONDS):
             while True:  # until it listens
                 async with place.database.transaction() as connection:
                     await pulls.request_pull(connection)
@@ -305,7 +310,7 @@ async def test_the_forge_hears_of_a_commit_once_its_files_are_read(
         assert [one.violations[0].code for one in report.outcome.plan.quarantined] == ["attachment-pending"]
         await pulled.until(lambda report: report.outcome and not report.outcome.plan.quarantined)
         assert "beta/knowing" in await names(place)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(WAIT_SECONDS):
             while pulled.verdicts[-1].commit != commit:
                 await asyncio.sleep(0.01)
         assert [verdict.good for verdict in pulled.verdicts] == [True, True]

@@ -15,7 +15,7 @@ from agentsd.control.sealing.reseal import reseal_document
 from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.pointers import get_existing, get_value, iter_leaves
 from agentsd.core.violations import Pointer
-from agentsd.sops.format import is_sealed
+from agentsd.sops.format import is_whole_seal
 from tests.control.sealed_edit import Desk
 from tests.runtime.world import Keys
 
@@ -51,11 +51,11 @@ def split(old: Any, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict[Pointe
         if SECRET.isdisjoint(map(str, pointer)):
             continue
         seal = get_value(old, pointer)
-        if leaf == "keep" and is_sealed(seal):
+        if leaf == "keep" and is_whole_seal(seal):
             get_existing(value, pointer[:-1])[pointer[-1]] = seal
         else:
             secrets[pointer] = leaf
-            get_existing(value, pointer[:-1])[pointer[-1]] = seal if is_sealed(seal) else ""
+            get_existing(value, pointer[:-1])[pointer[-1]] = seal if is_whole_seal(seal) else ""
     return value, secrets
 
 
@@ -75,13 +75,14 @@ async def both(desk: Desk, first: dict[str, Any], wanted: dict[str, Any]) -> Non
     before: Any = {}
     for tree in (first, wanted):
         value, secrets = split(document.value, tree)
-        data = await reseal_document(document, value, secrets, file=desk.file, opener=opener, sops=sops)
+        edited = await reseal_document(document, value, secrets, file=desk.file, opener=opener, sops=sops)
+        data = edited.data
         document = parse_document("x.yaml", data)
         now = desk.read(data) if "sops" in document.value else document.value
         for pointer, leaf in iter_leaves(tree):
-            kept = is_sealed(get_value(value, pointer)) and pointer not in secrets
+            kept = is_whole_seal(get_value(value, pointer)) and pointer not in secrets
             assert get_existing(now, pointer) == (get_existing(before, pointer) if kept else leaf)
             if not SECRET.isdisjoint(map(str, pointer)):
-                assert leaf == "" or is_sealed(get_existing(document.value, pointer))
+                assert leaf == "" or is_whole_seal(get_existing(document.value, pointer))
         assert len(list(iter_leaves(now))) == len(list(iter_leaves(tree)))
         before = now

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agentsd.core.errors import AgentsdError, ConfigError, SopsFailed
 from agentsd.core.manifest.document import parse_document
-from agentsd.sops.format import is_sealed
+from agentsd.sops.format import is_whole_seal
 from tests.control.sealed_edit import Desk
 from tests.runtime.world import Keys
 
@@ -48,7 +48,7 @@ async def comes_back(desk: Desk, secrets: list[str]) -> None:
         after = await desk.edit(before, {}, given)
         assert [entry["api_key"] for entry in desk.read(after)["llm"]["fallback"]] == secrets
         seals = [entry["api_key"] for entry in parse_document("x", after).value["llm"]["fallback"]]
-        assert all(map(is_sealed, seals))
+        assert all(map(is_whole_seal, seals))
         assert not set(seals) & set(secrets)
 
 

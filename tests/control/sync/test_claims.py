@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from agentsd.control.sync.branch_plan import plan_branch
+from agentsd.control.validation.validate import validate_tree
+from agentsd.core.plan.plan import Quarantined
 from tests.control.place import Place, echo, groq, make_checker, uid
 from tests.runtime.world import Keys
 
@@ -44,3 +49,47 @@ async def test_what_only_looks_sealed_is_refused(place: Place, keys: Keys) -> No
     outcome = await place.sync({"a.yaml": f"greeting: {copied}\n{sealed}"}, strict=False)
     (refused,) = outcome.plan.quarantined
     assert [v.code for v in refused.violations] == ["seal-stray"]
+
+
+_TOKEN = "tokens:\n  - name: ci\n    sha256: " + "a" * 64 + "\n"
+_EMAIL = "email: ops@example.com\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({"acme/a.yaml": echo(1), "acme/b.yaml": echo(1)}, "id-duplicate"),
+        ({"acme/a.yaml": echo(1), "acme/a.yml": echo(2)}, "slug-duplicate"),
+        ({"acme/Sales.yaml": echo(1), "acme/sales.yaml": echo(2)}, "slug-case"),
+        ({f"acme/{n}.yaml": echo(n, extra="default: true\n") for n in (1, 2)}, "default-duplicate"),
+        ({"acme/a.yaml": echo(1), "Acme/b.yaml": echo(2)}, "owner-case"),
+        ({"acme/_user.yaml": _TOKEN, "beta/_user.yaml": _TOKEN}, "token-reused"),
+        ({"acme/_user.yaml": _EMAIL, "beta/_user.yaml": _EMAIL}, "email-duplicate"),
+    ],
+)
+async def test_a_sync_a_branch_plan_and_validate_apply_the_same_rules(
+    place: Place, files: dict[str, str], code: str
+) -> None:
+    """What a reviewer's checks accept is what a sync accepts, and the reason is the same."""
+    before, checker = place.tree(), make_checker(None)
+    place.write(files)
+    synced = (await place.sync(strict=False)).plan.quarantined
+    planned = plan_branch(before, place.tree(), checker).plan.quarantined
+    validated = [(v.path, v.code, v.message) for v in await validate_tree(place.tree(), checker)]
+    assert _list_reasons(synced) == _list_reasons(planned) == sorted(validated)
+    assert {found[1] for found in validated} == {code}
+
+
+async def test_a_reused_seal_is_refused_by_a_branch_plan_and_by_validate(place: Place, keys: Keys) -> None:
+    """As a sync does: neither owner gets a seal that two of them add."""
+    before, sealed = place.tree(), keys.seal(groq(1))
+    place.write({"acme/a.yaml": sealed, "beta/a.yaml": sealed.replace(uid(1), uid(2))})
+    checker = make_checker(keys)
+    planned = plan_branch(before, place.tree(), checker).plan.quarantined
+    validated = [(v.path, v.code, v.message) for v in await validate_tree(place.tree(), checker)]
+    assert _list_reasons(planned) == sorted(validated)
+    assert [code for _, code, _ in validated] == ["seal-reused", "seal-reused"]
+
+
+def _list_reasons(quarantined: tuple[Quarantined, ...]) -> list[tuple[str, str, str]]:
+    return sorted((v.path, v.code, v.message) for one in quarantined for v in one.violations)

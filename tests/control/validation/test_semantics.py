@@ -55,3 +55,14 @@ async def test_what_fits_is_valid(tmp_path: Path) -> None:
     """At the bound itself."""
     text = f"{HEAD}{LLAMA}\n  context_tokens: 16384\n  parallel: 2\n"
     assert await found_in(tmp_path / "agents.d", text) == ()
+
+
+async def test_what_a_section_must_not_add(tmp_path: Path) -> None:
+    """A key among headers would be in plain text, and bound to no origin: a violation at its line."""
+    text = (
+        f"{HEAD}provider: openai-compatible\n  model: m\n  api_url: http://127.0.0.1:1\n"
+        "  headers:\n    X-Team: a\n    X-Api-Key: abc\n"
+    )
+    (violation,) = await found_in(tmp_path / "agents.d", text)
+    assert (violation.code, violation.line) == ("request-option", 8)
+    assert "abc" not in str(violation)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.core.manifest.three_way_merge import MergedDocument, SealedLeaf, is_identical, merge_documents
+from agentsd.core.trust.rules import Destinations
 from agentsd.core.trust.sealed_text import mask_sealed_text
 
 leaf = st.one_of(
@@ -71,6 +72,27 @@ def test_a_secret_goes_where_one_side_meant_it_to(moved: dict[str, str]) -> None
     assert merge_documents(BASE, keyed, llm(**moved)) == MergedDocument(keyed, (("llm", "api_key"),))
     both = llm(**moved, api_key=SealedLeaf("2"))
     assert merge_documents(BASE, both, BASE).conflicts == ()
+
+
+@pytest.mark.parametrize("place", [("llm",), ("llm", "fallback", 0)])
+def test_a_vendors_own_names_of_addresses_and_secrets_count(place: tuple[str | int, ...]) -> None:
+    """Those of a plug-in, too: neither word is one that addresses and secrets usually have."""
+    known = Destinations(frozenset({"endpoint_key"}), {"server": None}, frozenset())
+
+    def make(**changed: str | SealedLeaf) -> dict[str, Any]:
+        section = {
+            "provider": "plug.example",
+            "server": "a.example",
+            "endpoint_key": SealedLeaf("1"),
+        } | changed
+        return {"llm": section if len(place) == 1 else {"provider": "echo.local", "fallback": [section]}}
+
+    base, moved, keyed = make(), make(server="b.example"), make(endpoint_key=SealedLeaf("2"))
+    for ours, theirs in ((moved, keyed), (keyed, moved)):
+        merged = merge_documents(
+            base, ours, theirs, lambda kind, name: known if name == "plug.example" else None
+        )
+        assert merged == MergedDocument(ours, ((*place, "endpoint_key"),))
 
 
 def test_lists() -> None:

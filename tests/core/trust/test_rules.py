@@ -11,6 +11,7 @@ from agentsd.core.trust.rules import (
     Destinations,
     MisdirectedField,
     find_misdirected,
+    is_http_url,
     normalise_origin,
 )
 
@@ -48,6 +49,24 @@ HOME = Destinations(
 def test_an_origin_is_normalised(url: str, expected: str) -> None:
     """Scheme, host and port; what is no address is nowhere."""
     assert normalise_origin(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://api.example.com/v4", True),
+        ("http://[::1]:8080", True),
+        ("https://[::1", False),
+        ("https://a.example:x", False),
+        ("https://a.example:0", False),
+        ("ftp://a.example", False),
+        ("https:///path", False),
+        ("https://a.example/a b", False),
+    ],
+)
+def test_the_url_of_an_http_server_is_recognised(text: str, expected: bool) -> None:
+    """What cannot be read as a URL is not one, and raises nothing."""
+    assert is_http_url(text) is expected
 
 
 @given(st.text())

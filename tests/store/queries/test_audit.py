@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from agentsd.store.database import Database
-from agentsd.store.migrations import downgrade_schema, locate_scripts, upgrade_schema
+from agentsd.store.migrations import downgrade_schema, upgrade_schema
 from agentsd.store.queries.audit import (
     KEPT_DAYS,
     KEPT_ENTRIES,
@@ -92,13 +92,6 @@ async def test_the_audit_prunes_itself(database: Database, database_url: str) ->
     with psycopg.connect(database_url) as raw:
         found = dict(raw.execute("SELECT target, count(*) FROM audit GROUP BY target").fetchall())
     assert found == {"done": 5, "quiet": 4, "refused": KEPT_ENTRIES - 1, "last": 1}
-
-
-def test_the_bounds_are_those_of_the_migration() -> None:
-    """Written down twice, as migrations must not change with the code."""
-    text = (locate_scripts() / "versions/0010_audit_by_owner.py").read_text()
-    assert f"interval ''{KEPT_DAYS} days''" in text
-    assert f"OFFSET {KEPT_ENTRIES} LIMIT" in text
 
 
 def test_older_entries_get_their_owner(database_url: str) -> None:

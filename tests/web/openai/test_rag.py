@@ -30,9 +30,9 @@ async def _ask(stack: Stack, model: str = "sales", **more: Any) -> dict[str, Any
 
 
 def _seen(vendor: OpenAIServer) -> str:
-    """All system messages of the last request that the model got."""
+    """All messages of the last request that the model got."""
     messages = [r for r in vendor.requests if r.path.endswith("completions")][-1].body["messages"]
-    return "\n".join(message["content"] for message in messages if message["role"] == "system")
+    return "\n".join(message["content"] for message in messages)
 
 
 async def _with_faq(stack: Stack, vendor: OpenAIServer, more: str = "") -> None:
@@ -47,7 +47,7 @@ async def _with_faq(stack: Stack, vendor: OpenAIServer, more: str = "") -> None:
 async def test_an_answer_comes_out_of_a_document_with_its_citation(
     stack: Stack, vendor: OpenAIServer
 ) -> None:
-    """The model is given the passage after the agent's own prompt; the reply says where it stands."""
+    """The model is given the passage before the question; the reply says where it stands."""
     await _with_faq(stack, vendor)
     reply = await _ask(stack)
     assert _seen(vendor).startswith("You are terse.")
@@ -55,6 +55,21 @@ async def test_an_answer_comes_out_of_a_document_with_its_citation(
     assert "within thirty days" in _seen(vendor)
     (citation,) = reply["citations"]
     assert (citation["number"], citation["source"], citation["heading"]) == (1, "faq.md", "Returns")
+
+
+async def test_a_question_is_searched_with_what_it_refers_to(stack: Stack, vendor: OpenAIServer) -> None:
+    """By itself it shares no word with any passage; the question before it does."""
+    await _with_faq(stack, vendor)
+    history = [
+        {"role": "user", "content": "Tell me about returns"},
+        {"role": "assistant", "content": "Gladly."},
+        {"role": "user", "content": "how long?"},
+    ]
+    assert "citations" not in await _ask(stack, messages=history[2:])
+    reply = await _ask(stack, messages=history)
+    assert [one["heading"] for one in reply["citations"]] == ["Returns"]
+    messages = vendor.last.body["messages"]
+    assert [one["content"] for one in messages[1:3]] == ["Tell me about returns", "Gladly."]
 
 
 async def test_editing_the_document_changes_the_answer(stack: Stack, vendor: OpenAIServer) -> None:

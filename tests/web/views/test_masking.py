@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentsd.core.masker import Masker
 from agentsd.core.secret import MASK
 from agentsd.web.http.json import to_json
 from agentsd.web.json_body import measure_depth
-from agentsd.web.views.masker import Masker
 
 SEALED = "ENC[AES256_GCM,data:Q2FuYXJ5,iv:aXY=,tag:dGFn,type:str]"
 MASKER = Masker(frozenset({"special_field"}))

@@ -74,7 +74,8 @@ def _print_comparison(compared: BranchPlan, form: str, prefix: str, base: tuple[
             f"Against {format_code(ref)} at {format_code(commit[:12])}.",
             *([f"**{accident}**"] if refused else []),
         ]
-        sys.stdout.write(format_plan_markdown(compared.plan, notes=notes, prefix=prefix))
+        masker = make_catalog().make_masker()
+        sys.stdout.write(format_plan_markdown(compared.plan, notes=notes, prefix=prefix, masker=masker))
         return
     if compared.warnings:
         show_violations(compared.warnings, prefix)

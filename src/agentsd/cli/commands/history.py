@@ -9,7 +9,7 @@ from uuid import UUID
 
 import click
 
-from agentsd.cli.compose.factories import load_settings, open_database, run
+from agentsd.cli.compose.factories import load_settings, make_catalog, open_database, run
 from agentsd.cli.output import get_stderr, get_stdout, print_json, print_lines
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import is_uuid, slug_from_url
@@ -98,9 +98,10 @@ async def _compare_revisions(conn: AsyncConnection, agents: Collection[UUID], li
     from agentsd.store.queries.agents import load_revisions
 
     changed: _Changed = {}
+    masker = make_catalog().make_masker()
     for agent_id in agents:
         found = await load_revisions(conn, agent_id, limit=limit + 1)
-        for revision, fields in zip(found, revision_changes(found), strict=True):
+        for revision, fields in zip(found, revision_changes(found, masker), strict=True):
             changed[agent_id, revision.version] = fields
     return changed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from agentsd.cli.compose.factories import load_settings, make_opener, make_sops
+from agentsd.cli.compose.factories import load_settings, make_catalog, make_opener, make_sops
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.names import escape_unprintable
 
@@ -52,7 +52,11 @@ async def _merge_files(base: Path, ours: Path, theirs: Path, path: Path) -> int:
     settings = load_settings()
     versions = [one.read_bytes() for one in (base, ours, theirs)]
     result = await merge_manifests(
-        *versions, file=path, opener=make_opener(settings), sops=make_sops(settings)
+        *versions,
+        file=path,
+        opener=make_opener(settings),
+        sops=make_sops(settings),
+        destinations=make_catalog().destinations,
     )
     if result.data is not None and result.data != versions[1]:
         ours.write_bytes(result.data)

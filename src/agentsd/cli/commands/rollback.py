@@ -70,13 +70,14 @@ def rollback_command(agent: str, revision: int, form: str, **flags: Any) -> None
         settings: Settings, database: Database, place: AgentRef, writeback: WriteBack
     ) -> WriteResult:
         from agentsd.control.status.restore_command import find_changed_files
+        from agentsd.control.writeback.commands import RestoreAgent
         from agentsd.core.access import LOCAL
 
         found = await _load_revision(database, place, revision)
         target = _find_target(place, found if place.deleted else None)
         if (reason := writeback.refusal(target)) is not None:
             raise _suggest_command(settings, reason, found)
-        written = await writeback.restore(LOCAL, target, found.data, revive=place.deleted)
+        written = await writeback.execute(LOCAL, RestoreAgent(target, found.data, revive=place.deleted))
         for name in find_changed_files(settings.path, found):
             what = f"{name} differs from version {found.version} and was not changed"
             print_lines(get_stderr(), [(("yellow", "  ! "), ("", what))])
@@ -120,13 +121,16 @@ def _make_activity_edit(active: bool) -> _Edit:
     async def edit(
         settings: Settings, database: Database, place: AgentRef, writeback: WriteBack
     ) -> WriteResult:
+        from agentsd.control.writeback.commands import ChangeAgent
         from agentsd.core.access import LOCAL
 
         if place.deleted:
             raise AgentNotFound(
                 f"{place.slug} was deleted", hint=f"to restore it: agentsd rollback {place.slug} REVISION"
             )
-        return await writeback.change(LOCAL, _find_target(place), {"active": active}, merge=True)
+        return await writeback.execute(
+            LOCAL, ChangeAgent(_find_target(place), {"active": active}, merge=True)
+        )
 
     return edit
 
@@ -172,11 +176,12 @@ async def _open_writeback(
     desk = SealingEditor(settings.path, make_catalog(), make_opener(settings), make_sops(settings))
     git = GitOptions(settings.git_message, settings.git_branch, settings.git_push)
     syncer = await _make_syncer(settings, database, here=here)
-    writeback = WriteBack(desk, syncer, make_checker(settings), mode="git" if commit else "files", git=git)
+    writeback = WriteBack(desk, syncer, mode="git" if commit else "files", git=git)
     try:
         yield writeback
     finally:
         await writeback.aclose()
+        await syncer.aclose()
 
 
 async def _make_syncer(settings: Settings, database: Database, *, here: bool) -> Syncer:
@@ -227,7 +232,7 @@ async def _load_revision(database: Database, place: AgentRef, version: int) -> R
 
 def _find_target(place: AgentRef, revision: Revision | None = None) -> Any:
     """Return where the agent is, or for one that comes back, where it was in that revision."""
-    from agentsd.control.writeback.writer import EditTarget
+    from agentsd.control.writeback.commands import EditTarget
 
     at: AgentRef | Revision = revision or place
     return EditTarget(place.id, at.slug, at.owner, at.path, at.source)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from agentsd.cli.commands.author import ENV_OPTION
-from agentsd.cli.compose.factories import load_settings, make_checker, open_database, run
+from agentsd.cli.compose.factories import load_settings, make_catalog, make_checker, open_database, run
 from agentsd.cli.compose.fleet_wait import show_fleet, show_not_converged, wait_for_fleet
 from agentsd.cli.output import (
     get_stderr,
@@ -211,7 +211,8 @@ def _print_outcome(
         )
         return
     if form == "markdown":
-        sys.stdout.write(format_plan_markdown(outcome.plan, prefix=prefix))
+        masker = make_catalog().make_masker()
+        sys.stdout.write(format_plan_markdown(outcome.plan, prefix=prefix, masker=masker))
         return
     if outcome.warnings:
         show_violations(outcome.warnings, prefix)

@@ -18,7 +18,6 @@ from agentsd.cli.compose.audit import record_command
 from agentsd.cli.compose.factories import load_settings, make_checker, run
 from agentsd.cli.output import get_stderr, get_stdout, print_json, print_lines, show_violations
 from agentsd.core.errors import ConfigError
-from agentsd.core.manifest.document import parse_document
 from agentsd.core.names import DEFAULT_OWNER, USER_FILE, derive_owner
 from agentsd.core.text.columns import format_columns
 from agentsd.core.violations import Violation, suggest_word
@@ -170,13 +169,12 @@ async def _edit_user_file(settings: Settings, relative: str, edit: _Edit, action
 
 def _rewrite_user_file(settings: Settings, relative: str, before: bytes | None, edit: _Edit) -> bytes:
     from agentsd.control.writeback.user_file import rewrite_user_file
+    from agentsd.files.yaml.edit import parse_editable
 
     if before is None:
-        return rewrite_user_file(settings.path, relative, None, edit({}))
-    value = parse_document(
-        f"{settings.path.as_posix()}/{relative}", before
-    ).value  # UTF-8, or it is refused here
-    return rewrite_user_file(settings.path, relative, before, edit(value))
+        return rewrite_user_file(settings.path, relative, None, edit({})).data
+    document = parse_editable(f"{settings.path.as_posix()}/{relative}", before)  # UTF-8, or it is refused
+    return rewrite_user_file(settings.path, relative, document, edit(document.value)).data
 
 
 def _report_created(

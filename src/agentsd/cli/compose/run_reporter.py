@@ -11,7 +11,7 @@ from agentsd.cli.output import get_stderr, print_lines, show_error, show_violati
 from agentsd.control.sync.reconciler import SyncOptions, SyncResult
 from agentsd.control.sync.retention import KEEP_REVISIONS, prune_history
 from agentsd.control.sync.run_log import record_error, record_result
-from agentsd.control.sync.syncer import RoundReport
+from agentsd.control.sync.syncer import RoundReport, RoundTrigger
 from agentsd.core.errors import AgentsdError
 from agentsd.core.reminder import Reminder
 from agentsd.core.text.render import format_plan, summarise_plan
@@ -46,11 +46,11 @@ class RunReporter:
         """Take one report of the ``Watcher``."""
         options = replace(self._options, commit=report.commit, term=report.term)
         if report.error:
-            await self._failed(report.error, options)
+            await self._failed(report.error, options, report.trigger)
         elif report.outcome:
-            await self._done(report.outcome, options)
+            await self._done(report.outcome, options, report.trigger)
 
-    async def _failed(self, error: AgentsdError, options: SyncOptions) -> None:
+    async def _failed(self, error: AgentsdError, options: SyncOptions, trigger: RoundTrigger) -> None:
         if not self._reminder.due(monotonic(), str(error)):
             return
         known = str(error) == self._last_error
@@ -59,9 +59,9 @@ class RunReporter:
         if known:
             return
         with suppress(AgentsdError):
-            await record_error(self._database, error, options, trigger="watch", started_at=datetime.now(UTC))
+            await record_error(self._database, error, options, trigger=trigger, started_at=datetime.now(UTC))
 
-    async def _done(self, outcome: SyncResult, options: SyncOptions) -> None:
+    async def _done(self, outcome: SyncResult, options: SyncOptions, trigger: RoundTrigger) -> None:
         bad = tuple(v for q in outcome.plan.quarantined for v in q.violations)
         orphans = tuple(row.slug for row in outcome.plan.orphaned)
         told = orphans == self._last_orphans
@@ -73,7 +73,7 @@ class RunReporter:
             self._last_term = options.term
             started = datetime.now(UTC) - timedelta(seconds=outcome.seconds)
             with suppress(AgentsdError):
-                await record_result(self._database, outcome, options, trigger="watch", started_at=started)
+                await record_result(self._database, outcome, options, trigger=trigger, started_at=started)
         if news:
             plan = replace(outcome.plan, orphaned=()) if told else outcome.plan
             known = frozenset(self._last_bad)

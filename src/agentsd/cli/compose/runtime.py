@@ -91,7 +91,7 @@ async def make_writeback(settings: Settings, syncer: Syncer, otherwise: WriteMod
         await check_repository(settings.path)
     desk = SealingEditor(settings.path, make_catalog(), make_opener(settings), make_sops(settings))
     options = GitOptions(settings.git_message, settings.git_branch, settings.git_push)
-    writeback = WriteBack(desk, syncer, make_checker(settings), mode=mode, git=options)
+    writeback = WriteBack(desk, syncer, mode=mode, git=options)
     await writeback.recover()
     return writeback
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from agentsd.core.errors import ConfigError
 from agentsd.core.names import escape_unprintable
+from agentsd.core.trust.rules import is_http_url
 
 WebhookKind = Literal["json", "slack"]
 
@@ -49,12 +49,7 @@ def _parse_webhook(file: Path, number: int, text: str) -> Webhook | None:
     if not text or text.startswith("#"):
         return None
     url = text.removeprefix(_SLACK_PREFIX).strip()
-    try:
-        parts = urlsplit(url)
-        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fit = False
-    if not fit or not url.isprintable() or " " in url:
+    if not is_http_url(url):
         raise ConfigError(
             f"{file}:{number} is not a URL", hint="write https://… or slack:https://…, one a line"
         )

@@ -13,7 +13,7 @@ import logging
 import random
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 
@@ -21,6 +21,7 @@ from agentsd.control.pull.puller import CommitStatus
 from agentsd.core.errors import ConfigError
 from agentsd.core.secret import Secret
 from agentsd.core.trust.remotes import Remote
+from agentsd.core.trust.rules import is_http_url
 
 ForgeKind = Literal["github", "gitlab"]
 
@@ -58,8 +59,7 @@ class Forge:
             kind or (known[0] if known else "github"),
             (api or (known[1] if known else "")).rstrip("/"),
         )
-        parts = urlsplit(address)
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query:
+        if not is_http_url(address) or "@" in address or "?" in address:
             hint = "write https://api.github.com or https://gitlab.example.org/api/v4"
             raise ConfigError("AGENTSD_FORGE_URL is not an API address", hint=hint)
         project = remote.path.strip("/").removesuffix(".git")

@@ -22,6 +22,7 @@ from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.pointers import get_value, iter_leaves
 from agentsd.core.manifest.three_way_merge import MergedDocument, SealedLeaf, is_identical, merge_documents
 from agentsd.core.sealed import is_sealed
+from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import Pointer, format_pointer
 from agentsd.files.git.merge_file import merge_texts
 from agentsd.files.yaml.blocks import CannotEdit, append_block, extract_top_level_block
@@ -62,16 +63,26 @@ class _CannotMerge(AgentsdError):
 
 
 async def merge_manifests(
-    base: bytes, ours: bytes, theirs: bytes, *, file: Path, opener: Opener, sops: SopsBinary
+    base: bytes,
+    ours: bytes,
+    theirs: bytes,
+    *,
+    file: Path,
+    opener: Opener,
+    sops: SopsBinary,
+    destinations: DestinationsOf,
 ) -> MergeResult:
-    """Merge three versions of ``file`` into one manifest; ``base`` may be empty. Changes no file."""
+    """Merge three versions of ``file`` into one manifest; ``base`` may be empty. Changes no file.
+
+    ``destinations`` knows the secrets and addresses of each vendor.
+    """
     try:
         documents = tuple(_parse_version(str(file), data) for data in (base, ours, theirs))
     except InvalidManifests:
         return await _merge_as_text(base, ours, theirs, "this is not YAML, so it is merged as text")
     try:
         versions = await _open_versions(documents, opener)  # type: ignore[arg-type]  # three of them
-        decided = merge_documents(*versions.values)
+        decided = merge_documents(*versions.values, destinations)
         if decided.conflicts and not any("sops" in one.value for one in documents):
             return await _merge_as_text(base, ours, theirs, *_describe_conflicts(decided))
         result = await _write_merged(versions, decided, file, opener, sops)
@@ -137,8 +148,7 @@ async def _write_merged(
         if secrets and not versions.opened:
             continue
         try:
-            data = await reseal_document(frame, value, secrets, file=file, opener=opener, sops=sops)
-            return parse_document(frame.path, data)
+            return await reseal_document(frame, value, secrets, file=file, opener=opener, sops=sops)
         except (KeyNeeded, SealLocked) as error:
             needy = error
     hint = f"{needy.hint}; " if needy else "set SOPS_AGE_KEY_FILE to the file with your age key; "

@@ -33,7 +33,7 @@ from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.pointers import get_existing, get_value, iter_leaves
 from agentsd.core.sealed import is_sealed
 from agentsd.core.violations import Pointer, format_pointer
-from agentsd.files.yaml.edit import update_text
+from agentsd.files.yaml.edit import update_document
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.format import read_seal_type
 from agentsd.sops.opener import Opener
@@ -87,8 +87,8 @@ async def reseal_document(
     opener: Opener,
     sops: SopsBinary,
     blind: bool = False,
-) -> bytes:
-    """Return the bytes of ``file`` after an edit: its text with ``value``, and ``secrets`` sealed by sops.
+) -> Document:
+    """Return ``file`` after an edit: its text with ``value``, and ``secrets`` sealed by sops.
 
     ``document`` is the file as it is (``Document(path, b"", {})`` for a new one). ``value`` is the
     whole new value without ``sops``, kept seals in place; a field of ``secrets`` is absent from it, or
@@ -104,35 +104,33 @@ async def reseal_document(
     edit = _make_edit(document, value, secrets)
     _check_origin(edit)
     if edit.block is None:
-        return await _seal_whole(edit, file, opener, sops) if edit.texts else (await edit.frame()).data
+        return await _seal_whole(edit, file, opener, sops) if edit.texts else await edit.frame()
     if edit.sure and not edit.texts and (unchanged := await _edit_outside_mac(edit)):
         if opener.can_open:
             await _verify_result(unchanged, edit.wanted(), opener)
-        return unchanged.data
+        return unchanged
     originals = await _open_originals(edit, opener)
     if originals is not None and not blind:
         edit = _drop_repetitions(edit, originals)
     if not edit.texts and next(edit.kept(), None) is None:
-        return (await replace(edit, block=None).frame()).data
+        return await replace(edit, block=None).frame()
     if originals is None:
         return await _seal_whole(edit, file, opener, sops)
     result = await _edit_outside_mac(edit) or await _renew_seals(edit, originals, sops)
     await _verify_result(result, edit.wanted(), opener, must=True)
-    return result.data
+    return result
 
 
 async def reseal_placeholder(
     document: Document, value: Mapping[str, Any], secrets: Mapping[Pointer, str], stand_in: str
-) -> bytes:
+) -> Document:
     """Edit as ``reseal_document`` does, without key, rules or sops: ``stand_in`` marks future seals."""
     edit = _make_edit(document, value, secrets)
     _check_origin(edit)
     block = {} if edit.block is None else {"sops": edit.block}
-    return (
-        await _rewrite_document(
-            document, with_leaves(edit.value, dict.fromkeys(edit.texts, stand_in)) | block
-        )
-    ).data
+    return await _rewrite_document(
+        document, with_leaves(edit.value, dict.fromkeys(edit.texts, stand_in)) | block
+    )
 
 
 def _make_edit(document: Document, value: Mapping[str, Any], secrets: Mapping[Pointer, str]) -> _ManifestEdit:
@@ -249,7 +247,7 @@ def _drop_repetitions(edit: _ManifestEdit, originals: Mapping[str, Any]) -> _Man
     return replace(edit, value=with_leaves(edit.value, same), texts=texts)
 
 
-async def _seal_whole(edit: _ManifestEdit, file: Path, opener: Opener, sops: SopsBinary) -> bytes:
+async def _seal_whole(edit: _ManifestEdit, file: Path, opener: Opener, sops: SopsBinary) -> Document:
     """Seal everything by the creation rules: public recipients suffice."""
     wanted = edit.wanted()
     result = await seal_by_rule(await _rewrite_document(edit.document, wanted), file, sops)
@@ -257,7 +255,7 @@ async def _seal_whole(edit: _ManifestEdit, file: Path, opener: Opener, sops: Sop
     if not compatible_sealed(strip_sops_metadata(result.value), wanted):
         raise SealError("sops sealed other values than requested", hint=_BY_HAND_HINT)
     await _verify_result(result, wanted, opener)
-    return result.data
+    return result
 
 
 async def _renew_seals(edit: _ManifestEdit, originals: Mapping[str, Any], sops: SopsBinary) -> Document:
@@ -317,8 +315,4 @@ async def _verify_result(
 
 async def _rewrite_document(document: Document, value: Mapping[str, Any]) -> Document:
     """Rewrite the document in a thread: a long text takes its time, and streams continue."""
-    return await asyncio.to_thread(_rewrite_and_parse, document, value)
-
-
-def _rewrite_and_parse(document: Document, value: Mapping[str, Any]) -> Document:
-    return parse_document(document.path, update_text(document.data.decode(), value).encode())
+    return await asyncio.to_thread(update_document, document, value)

@@ -14,8 +14,6 @@ from agentsd.core.manifest.layers import get_layers, merge_layers
 from agentsd.core.manifest.positions import NodePositions
 from agentsd.core.manifest.value_origins import ValueOrigin, iter_origins, iter_values
 from agentsd.core.names import USER_FILE, derive_slug
-from agentsd.core.sealed import is_sealed
-from agentsd.core.secret import MASK, is_secret_name
 from agentsd.core.violations import Pointer, suggest_word
 from agentsd.files.tree import Tree
 from agentsd.files.yaml.emitter import dump_value
@@ -62,27 +60,6 @@ def render_agent(tree: Tree, agent: str, catalog: Catalog) -> RenderedManifest:
         raise AgentNotFound(f"there is no agent {agent!r}", hint=hint)
     below = [parse_document(one.path, one.data) for one in beside.layers_of(file.path)]
     document = merge_layers(parse_document(file.path, file.data), below, catalog.destinations)
-    secrets = {
-        name
-        for vendors in (catalog.llm, catalog.tts, catalog.stt, catalog.embedding)
-        for vendor in vendors.values()
-        for name in vendor.settings.secret_fields()
-    }
     names = sorted(document.value.keys() - {"sops"}, key=lambda name: (rank_field(name), name))
     plain = {name: document.value[name] for name in names}
-    return RenderedManifest(agent, document, _mask_secrets(plain, secrets))
-
-
-def _mask_secrets(value: Any, secrets: set[str]) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: MASK
-            if child not in (None, "") and (name in secrets or is_secret_name(name))
-            else _mask_secrets(child, secrets)
-            for name, child in value.items()
-        }
-    if isinstance(value, list):
-        return [_mask_secrets(child, secrets) for child in value]
-    return (
-        MASK if is_sealed(value) or (isinstance(value, str) and value.lstrip().startswith("ENC[")) else value
-    )
+    return RenderedManifest(agent, document, catalog.make_masker().mask(plain))

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.document import parse_document
+from agentsd.core.masker import Masker
 from agentsd.core.plan.diff import FieldChange
 from agentsd.core.text.revision_changes import RevisionState, diff_revisions
 from agentsd.store.queries.agents import Revision
@@ -27,12 +28,14 @@ def _parse_value(revision: Revision) -> dict[str, Any]:
         return {}
 
 
-def revision_changes(newest_first: Sequence[Revision]) -> list[tuple[FieldChange, ...] | None]:
+def revision_changes(
+    newest_first: Sequence[Revision], masker: Masker
+) -> list[tuple[FieldChange, ...] | None]:
     """Return what each revision changed; None for an agent's first one, and for the oldest one given."""
     states = [get_state(revision) for revision in newest_first]
     before = [*states[1:], None] if states else []
     pairs = zip(newest_first, states, before, strict=True)
     return [
-        None if before is None or revision.operation == "create" else diff_revisions(before, state)
+        None if before is None or revision.operation == "create" else diff_revisions(before, state, masker)
         for revision, state, before in pairs
     ]

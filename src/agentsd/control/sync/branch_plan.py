@@ -14,21 +14,15 @@ from uuid import UUID
 
 from agentsd.control.validation.checker import Checker, CheckResult
 from agentsd.control.validation.text_extraction import extract_blocking
+from agentsd.control.validation.validate import gather_files
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import Attachment, Manifest, StoredAgent
 from agentsd.core.manifest.document import parse_document
 from agentsd.core.manifest.user import StoredUser, User
 from agentsd.core.names import derive_agent_id, derive_owner, derive_slug, derive_user_id, is_uuid
-from agentsd.core.plan.conflicts import (
-    find_conflicts,
-    find_owner_conflicts,
-    find_reused_seals,
-    find_reused_tokens,
-    find_user_conflicts,
-)
+from agentsd.core.plan.checked_files import KnownOwners
 from agentsd.core.plan.plan import (
     Change,
-    DesiredState,
     FieldChange,
     Plan,
     Quarantined,
@@ -36,7 +30,7 @@ from agentsd.core.plan.plan import (
     count_mass_deletions,
     make_plan,
 )
-from agentsd.core.violations import UNVERIFIED, Violation, filter_errors, sort_violations
+from agentsd.core.violations import UNVERIFIED, Violation, sort_violations
 from agentsd.files.tree import SourceFile, Tree, is_manifest_name
 
 _SOURCE_NAME = "main"
@@ -74,47 +68,18 @@ def plan_branch(before: Tree, after: Tree, checker: Checker, *, prune: bool = Tr
     """
     checked = [checker.check(file, after.beside, extract_blocking) for file in after.files.values()]
     stored = _make_stored(before, checker, {one.path: one.manifest.id for one in checked if one.manifest})
-    bad = [
-        Quarantined(c.path, sort_violations(errors))
-        for c in checked
-        if (errors := filter_errors(c.violations))
-    ]
-    good, users, bad = _apply_cross_file_rules(checked, bad, stored, prune=prune)
-    desired = DesiredState({m.id: m for m in good}, {**_make_owners(good), **users}, (), checker.fingerprint)
-    decided = make_plan(desired, _remove_quarantined(stored, bad, after), source=_SOURCE_NAME, prune=prune)
+    files = gather_files(checked, _SOURCE_NAME, prune=prune, corrected=True)
+    files = files.without(files.find_foreign_claims(stored.users, _list_known_owners(stored)))
+    files = files.without(files.find_conflicts(stored.agents))
+    bad = files.quarantined
+    desired = replace(files.to_desired(checker.fingerprint), quarantined=())
+    left = _remove_quarantined(stored, bad, after)
+    decided = make_plan(desired, left, source=_SOURCE_NAME, prune=prune, masker=checker.masker)
     changes = tuple(_redact_change(change) for change in decided.changes)
     decided = replace(decided, changes=changes, quarantined=tuple(sorted(bad, key=lambda one: one.path)))
     return BranchPlan(
         decided, _filter_warnings(checked, before, after), count_mass_deletions(decided, stored)
     )
-
-
-def _apply_cross_file_rules(
-    checked: Iterable[CheckResult], bad: list[Quarantined], stored: StoredState, *, prune: bool
-) -> tuple[list[Manifest], dict[str, User], list[Quarantined]]:
-    """Return what remains, and what is quarantined, by the rules that hold between files."""
-    checked = list(checked)
-    good = [one.manifest for one in checked if one.manifest]
-    users = {one.user.username: one.user for one in checked if one.user}
-    bad = bad + find_reused_seals(good, _map_seal_owners(stored))
-    holders = {str(t.get("sha256")): name for name, row in stored.users.items() for t in row.tokens}
-    bad += find_owner_conflicts(good, users.values(), stored.users.keys())
-    bad += find_reused_tokens(users.values(), holders)
-    bad += find_user_conflicts(users.values(), stored.users, _SOURCE_NAME, prune=prune)
-    good = _drop_quarantined(good, bad)
-    refused = {one.path for one in bad}
-    bad += find_conflicts(good, stored.agents, _SOURCE_NAME, prune=prune, refused=refused, corrected=True)
-    refused = {one.path for one in bad}
-    return (
-        _drop_quarantined(good, bad),
-        {n: user for n, user in users.items() if user.path not in refused},
-        bad,
-    )
-
-
-def _drop_quarantined(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:
-    refused = {one.path for one in bad}
-    return [manifest for manifest in manifests if manifest.path not in refused]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +151,11 @@ def _make_stored_user(user: User) -> StoredUser:
     )
 
 
-def _make_owners(manifests: Iterable[Manifest]) -> dict[str, User]:
-    return {m.owner: User(derive_user_id(m.owner), m.owner) for m in manifests}
-
-
-def _map_seal_owners(stored: StoredState) -> dict[bytes, str]:
+def _list_known_owners(stored: StoredState) -> KnownOwners:
     rows = (row for row in stored.agents.values() if isinstance(row, _BaseAgent))
-    return {seal: row.owner for row in rows for seal in row.seals}
+    seals = {seal: row.owner for row in rows for seal in row.seals}
+    tokens = {str(t.get("sha256")): name for name, row in stored.users.items() for t in row.tokens}
+    return KnownOwners(seals, tokens)
 
 
 def _remove_quarantined(stored: StoredState, bad: Sequence[Quarantined], after: Tree) -> StoredState:

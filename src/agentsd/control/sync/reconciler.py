@@ -11,7 +11,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,6 +25,7 @@ from agentsd.control.sync.knowledge import drop_sources, store_sources
 from agentsd.control.sync.state_cache import StateCache, has_same_attachments, select_rows
 from agentsd.control.validation.attachments import Read
 from agentsd.control.validation.checker import Checker, CheckResult, recall_from
+from agentsd.control.validation.parallel_checks import check_in_workers
 from agentsd.control.validation.text_extraction import (
     Extraction,
     Known,
@@ -33,20 +33,15 @@ from agentsd.control.validation.text_extraction import (
     kind_of,
     recall_passages,
 )
+from agentsd.control.validation.validate import gather_files
 from agentsd.core.errors import InvalidManifests, MassDeletion, describe_error
 from agentsd.core.manifest.agent import Manifest, StoredAgent
-from agentsd.core.manifest.user import User
-from agentsd.core.names import derive_owner, derive_user_id
-from agentsd.core.plan.conflicts import (
-    find_conflicts,
-    find_owner_conflicts,
-    find_reused_seals,
-    find_reused_tokens,
-    find_user_conflicts,
-)
+from agentsd.core.manifest.document import Document
+from agentsd.core.masker import Masker
+from agentsd.core.names import derive_owner
+from agentsd.core.plan.checked_files import CheckedFiles, KnownOwners
 from agentsd.core.plan.plan import (
     DesiredState,
-    HeldOwners,
     Plan,
     Quarantined,
     StoredState,
@@ -54,10 +49,9 @@ from agentsd.core.plan.plan import (
     is_whole_source_deleted,
     make_plan,
 )
-from agentsd.core.violations import Violation, filter_errors, sort_violations
+from agentsd.core.violations import Violation, sort_violations
 from agentsd.files.tree import SourceFile, Tree, TreeContext
 from agentsd.sandbox.pool import WORKERS
-from agentsd.sops.binary import SopsCallLimiter
 from agentsd.sops.format import fingerprint_by_owner
 from agentsd.store.database import Database
 from agentsd.store.leader_election import Term, lock_for_term
@@ -65,6 +59,7 @@ from agentsd.store.queries import agents as store
 from agentsd.store.queries.agents import ApplyStamp, Head
 from agentsd.store.queries.rule_digests import mark_checked
 from agentsd.store.queries.users import load_token_holders
+from agentsd.system.owner_limiter import OwnerLimiter
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +108,29 @@ class SyncResult:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Preview:
+    """Result of the last plan, which the next sync applies where neither files nor store have changed."""
+
+    tree: Tree = field(repr=False)
+    options: SyncOptions
+    head: Head
+    outcome: SyncResult
+    edited: tuple[CheckResult, ...]  # empty after a whole round
+
+    def is_of(self, tree: Tree, options: SyncOptions) -> bool:
+        """Return whether a round over ``tree`` would decide the same, if the store is as it was."""
+        mine = replace(self.options, commit=options.commit, term=options.term, patience=options.patience)
+        before = self.tree
+        return (
+            mine == options
+            and (before.root, before.overlay) == (tree.root, tree.overlay)
+            and before.files.keys() == tree.files.keys()
+            and all(_is_same_file(before.files[path], file) for path, file in tree.files.items())
+            and before.attachments == tree.attachments
+        )
+
+
 class Reconciler:
     """Reconciler of one tree and one store.
 
@@ -124,8 +142,10 @@ class Reconciler:
         self._database = database
         self._memory = StateCache()
         self._settling = BackgroundChecks()
-        self._turns = SopsCallLimiter(total=WORKERS, per_owner=1)  # to have a source read
+        self._turns = OwnerLimiter(total=WORKERS, per_owner=1)  # to have a source read
         self._last: SyncResult | None = None
+        self._preview: _Preview | None = None
+        self._parsed: Mapping[tuple[str, bytes], Document] = {}  # by path and content, while planning
         self._print_key = secrets.token_bytes(32)  # distinguishes secrets without storing them
 
     def on_settled(self, hear: Callable[[str], None]) -> None:
@@ -146,6 +166,7 @@ class Reconciler:
         Called by the daemon's periodic resync.
         """
         self._memory.forget()
+        self._preview = None
 
     async def is_outdated(self) -> bool:
         """Return whether the store's history is not the one that the last round saw: a dump was restored."""
@@ -156,10 +177,27 @@ class Reconciler:
             return not await store.is_in_history(conn, seen)
 
     async def plan(
-        self, tree: Tree, options: SyncOptions, progress: SyncProgress | None = None
+        self,
+        tree: Tree,
+        options: SyncOptions,
+        progress: SyncProgress | None = None,
+        *,
+        parsed: Iterable[Document] = (),
     ) -> SyncResult:
-        """Plan what a sync would do. Writes nothing."""
-        return await self._run(tree, options, progress, write=False)
+        """Plan what a sync would do. Writes nothing. ``parsed``: files that need not be parsed again."""
+        self._parsed = {(one.path, one.data): one for one in parsed}
+        try:
+            return await self._run(tree, options, progress, write=False)
+        finally:
+            self._parsed = {}
+
+    async def check(self, files: Sequence[SourceFile], tree: Tree) -> list[CheckResult]:
+        """Return the check result of each file, remembered or found in this process."""
+        beside = tree.beside
+        known = {file.path: self._memory.recall_stored(file, beside) for file in files}
+        unknown = [file for file in files if known[file.path] is None]
+        found = await asyncio.to_thread(self._check_many, unknown, beside) if unknown else {}
+        return [known[file.path] or found[file.path] for file in files]
 
     async def sync(
         self, tree: Tree, options: SyncOptions, progress: SyncProgress | None = None
@@ -180,10 +218,33 @@ class Reconciler:
             options.patience or (STRICT_SETTLE_SECONDS if options.strict else ROUND_SETTLE_SECONDS),
             renewed=options.strict,
         )
-        outcome = await self._edit(tree, options, write=write)
+        preview, self._preview = self._preview, None
+        outcome = None
+        if write and preview is not None and preview.is_of(tree, options):
+            outcome = await self._apply_preview(preview, tree, options)
+        if outcome is None:
+            outcome = await self._edit(tree, options, write=write)
         if outcome is None:
             outcome = await self._all(tree, options, progress, write=write)
         return replace(outcome, seconds=time.perf_counter() - started)
+
+    async def _apply_preview(self, preview: _Preview, tree: Tree, options: SyncOptions) -> SyncResult | None:
+        """Apply the decisions of a preview; None where somebody has applied anything since."""
+        async with self._database.transaction() as conn:
+            await _lock_applies(conn, options)
+            if await store.load_head(conn) != preview.head:
+                return None
+            outcome = await self._apply(conn, preview.outcome, options)
+        self._settle(tree, outcome, preview.edited)
+        return outcome
+
+    def _keep_preview(
+        self, tree: Tree, options: SyncOptions, outcome: SyncResult, edited: Iterable[CheckResult] = ()
+    ) -> None:
+        """Keep a plan for the sync that may follow; not one that waits for slow files."""
+        known = tuple(edited)
+        if self._memory.head is not None and not (self._memory.pending or any(c.pending for c in known)):
+            self._preview = _Preview(tree, options, self._memory.head, outcome, known)
 
     async def _all(
         self, tree: Tree, options: SyncOptions, progress: SyncProgress | None, *, write: bool
@@ -201,6 +262,8 @@ class Reconciler:
                 outcome = await self._apply(conn, outcome, options)
         if write:
             self._settle(tree, outcome)
+        else:
+            self._keep_preview(tree, options, outcome)
         return outcome
 
     async def _edit(self, tree: Tree, options: SyncOptions, *, write: bool) -> SyncResult | None:
@@ -233,6 +296,8 @@ class Reconciler:
                 outcome = await self._apply(conn, outcome, options)
         if write:
             self._settle(tree, outcome, edited)
+        else:
+            self._keep_preview(tree, options, outcome, edited)
         return outcome
 
     async def _load(self, conn: AsyncConnection, source: str) -> StoredState:
@@ -266,20 +331,38 @@ class Reconciler:
                 checked[file.path] = known
             else:
                 waiting.append(file)
-            if len(waiting) == _CHECK_BATCH:
-                checked |= await self._check_all(waiting, beside, stored)
-                waiting = []
             if done % _CHECK_BATCH == 0:
                 await asyncio.sleep(0)  # let requests be answered
-                if progress:
-                    progress(done, total)
-        checked |= await self._check_all(waiting, beside, stored)
+        checked |= await self._check_new(waiting, beside, stored, len(checked), total, progress)
         self._settling.drop_unasked()
         whole = [checked[path] for path in tree.files]
         self._memory.keep_checked(tree, beside, whole)
         if progress:
             progress(total, total)
         return whole
+
+    async def _check_new(
+        self,
+        files: Sequence[SourceFile],
+        beside: TreeContext,
+        stored: StoredState,
+        known: int,
+        total: int,
+        progress: SyncProgress | None,
+    ) -> dict[str, CheckResult]:
+        """Check files by path, many of them on all cores; ``known``: files that need no check."""
+
+        def report(done: int) -> None:
+            if progress:
+                progress(known + done, total)
+
+        report(0)
+        found = await check_in_workers(self._checker, files, beside, progress=report)
+        rest = [file for file in files if file.path not in found]
+        for start in range(0, len(rest), _CHECK_BATCH):
+            found |= await self._check_all(rest[start : start + _CHECK_BATCH], beside, stored)
+            report(len(found))
+        return found
 
     async def _check_all(
         self, files: Sequence[SourceFile], beside: TreeContext, stored: StoredState | None
@@ -301,7 +384,13 @@ class Reconciler:
     def _check_many(
         self, files: Iterable[SourceFile], beside: TreeContext, read: Read = recall_passages
     ) -> dict[str, CheckResult]:
-        return {file.path: self._checker.check(file, beside, read) for file in files}
+        parsed = self._parsed
+        return {
+            file.path: self._checker.check(
+                file, beside, read, parsed.get((file.path, file.data)) if parsed else None
+            )
+            for file in files
+        }
 
     async def _read(
         self,
@@ -362,42 +451,23 @@ class Reconciler:
     async def _decide(
         self, conn: AsyncConnection, checked: list[CheckResult], stored: StoredState, options: SyncOptions
     ) -> Plan:
-        bad = [
-            Quarantined(c.path, sort_violations(errors))
-            for c in checked
-            if (errors := filter_errors(c.violations))
-        ]
-        good = [c.manifest for c in checked if c.manifest]
-        seals = {seal for manifest in good for seal in (*manifest.seals, *manifest.lent)}
-        bad += find_reused_seals(good, await store.load_seal_owners(conn, seals) if seals else {})
-        users = {c.user.username: c.user for c in checked if c.user}
-        bad += await _find_user_conflicts(conn, good, users, stored, options, bad)
-        good = _drop_quarantined(good, bad)
-        if options.prune:
-            stored = await mark_unprunable(conn, good, stored, options.source, self._checker.document)
-        refused = {quarantined.path for quarantined in bad}
-        bad += find_conflicts(good, stored.agents, options.source, prune=options.prune, refused=refused)
-        good = _drop_quarantined(good, bad)
-        if bad and options.strict:
-            raise InvalidManifests(sort_violations([v for q in bad for v in q.violations]))
-        refused = {quarantined.path for quarantined in bad}
-        users = {name: user for name, user in users.items() if user.path not in refused}
-        stored = await self._with_values(conn, good, stored)
-        return await asyncio.to_thread(self._planned, good, users, tuple(bad), stored, options)
-
-    def _planned(
-        self,
-        good: Iterable[Manifest],
-        users: Mapping[str, User],
-        bad: tuple[Quarantined, ...],
-        stored: StoredState,
-        options: SyncOptions,
-    ) -> Plan:
-        manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
-        desired = DesiredState(
-            manifests, _add_missing_owners(users, manifests.values()), bad, self._checker.fingerprint
+        files = gather_files(checked, options.source, prune=options.prune)
+        files = files.without(
+            files.find_foreign_claims(stored.users, await _load_known_owners(conn, files, stored))
         )
-        return _guard_plan(desired, stored, options)
+        if options.prune:
+            read = self._checker.document
+            stored = await mark_unprunable(conn, files.manifests, stored, options.source, read)
+        files = files.without(files.find_conflicts(stored.agents))
+        if files.quarantined and options.strict:
+            raise InvalidManifests(sort_violations([v for q in files.quarantined for v in q.violations]))
+        stored = await self._with_values(conn, files.manifests, stored)
+        return await asyncio.to_thread(self._planned, files, stored, options)
+
+    def _planned(self, files: CheckedFiles, stored: StoredState, options: SyncOptions) -> Plan:
+        manifests = tuple(self._with_prints(m, stored.agents.get(m.id)) for m in files.manifests)
+        desired = replace(files, manifests=manifests).to_desired(self._checker.fingerprint)
+        return _guard_plan(desired, stored, options, self._checker.masker)
 
     async def _with_values(
         self, conn: AsyncConnection, good: Iterable[Manifest], stored: StoredState
@@ -426,7 +496,8 @@ class Reconciler:
             row, manifest = stored.agents[agent_id], new[agent_id]
             try:
                 named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
-                document = self._checker.document(row.path, data, named)
+                parsed = self._parsed.get((row.path, data))
+                document = self._checker.document(row.path, data, named, parsed)
                 seals = (manifest.seals, manifest.lent)
                 resealed = len(new) <= _PRINTED_MAX and fingerprint_by_owner(document, row.owner) != seals
             except Exception as error:  # edited by hand, and about to be replaced
@@ -442,7 +513,8 @@ class Reconciler:
         if row is None or row.prints is None or manifest.data is None:
             return manifest
         named = [(one.path, one.data or b"") for one in manifest.attachments.layers]
-        document = self._checker.document(manifest.path, manifest.data, named)
+        parsed = self._parsed.get((manifest.path, manifest.data))
+        document = self._checker.document(manifest.path, manifest.data, named, parsed)
         return replace(manifest, prints=self._checker.prints(document, self._print_key))
 
     async def _apply(self, conn: AsyncConnection, outcome: SyncResult, options: SyncOptions) -> SyncResult:
@@ -461,6 +533,10 @@ class Reconciler:
 async def _lock_applies(conn: AsyncConnection, options: SyncOptions) -> None:
     """Exclude all other applies; raise ``NotLeading`` if the term is over."""
     await (lock_for_term(conn, options.term) if options.term else store.lock_applies(conn))
+
+
+def _is_same_file(one: SourceFile, other: SourceFile) -> bool:
+    return one is other or (one.digest == other.digest and one.problem == other.problem)
 
 
 def _make_result(decided: Plan, stored: StoredState, checked: Iterable[CheckResult]) -> SyncResult:
@@ -496,43 +572,15 @@ def _make_unread_manifest(row: StoredAgent) -> Manifest:
     )
 
 
-def _drop_quarantined(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:
-    paths = {quarantined.path for quarantined in bad}
-    return [manifest for manifest in manifests if manifest.path not in paths]
+async def _load_known_owners(conn: AsyncConnection, files: CheckedFiles, stored: StoredState) -> KnownOwners:
+    seals, tokens = files.list_seals(), files.list_doubtful_tokens(stored.users)
+    return KnownOwners(
+        await store.load_seal_owners(conn, seals) if seals else {},
+        await load_token_holders(conn, tokens) if tokens else {},
+    )
 
 
-def _add_missing_owners(users: Mapping[str, User], manifests: Iterable[Manifest]) -> dict[str, User]:
-    """Give every folder an owner, with or without a user file."""
-    owners = {manifest.owner for manifest in manifests} - users.keys()
-    return {**users, **{name: User(derive_user_id(name), name) for name in owners}}
-
-
-async def _find_user_conflicts(
-    conn: AsyncConnection,
-    good: Iterable[Manifest],
-    users: Mapping[str, User],
-    stored: StoredState,
-    options: SyncOptions,
-    bad: Iterable[Quarantined],
-) -> list[Quarantined]:
-    """Return the conflicts between owners: of their names, their tokens and their emails."""
-    listed = Counter(str(token.get("sha256")) for user in users.values() for token in user.tokens)
-    doubtful = {sha256 for sha256, count in listed.items() if count > 1}
-    for name, user in users.items():
-        row = stored.users.get(name)
-        if row is None or row.tokens != user.tokens:
-            doubtful |= {str(token.get("sha256")) for token in user.tokens}
-    known = await load_token_holders(conn, doubtful) if doubtful else {}
-    held = HeldOwners.by(one.path for one in bad)
-    prune = options.prune
-    return [
-        *find_owner_conflicts(good, users.values(), stored.users.keys()),
-        *(find_reused_tokens(users.values(), known) if doubtful else ()),
-        *find_user_conflicts(users.values(), stored.users, options.source, prune=prune, held=held),
-    ]
-
-
-def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions) -> Plan:
+def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions, masker: Masker) -> Plan:
     """Return the plan without the deletions of owners that look like an accident.
 
     Raises ``MassDeletion`` where everything would go, and, if ``strict``, for any of them.
@@ -541,6 +589,7 @@ def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions
         "source": options.source,
         "prune": options.prune,
         "explicit": options.explicit,
+        "masker": masker,
     }
     decided = make_plan(desired, stored, **how)
     found = {} if options.allow_mass_delete else count_deletions_by_owner(decided, stored, options.explicit)

@@ -60,6 +60,18 @@ class StateCache:
             return known[1]
         return known[1] if row and row.digest == manifest.digest and not row.drifted else None
 
+    @property
+    def pending(self) -> bool:
+        """Return whether the result of any file may soon be another one."""
+        return bool(self._pending)
+
+    def recall_stored(self, file: SourceFile, beside: TreeContext) -> CheckResult | None:
+        """Return as ``recall`` does, by the row that was stored for the file."""
+        known = self._checked.get(file.path)
+        manifest = known[1].manifest if known else None
+        row = self.stored.agents.get(manifest.id) if self.stored and manifest else None
+        return self.recall(file, row, beside)
+
     def keep_checked(self, tree: Tree, beside: TreeContext, checked: Sequence[CheckResult]) -> None:
         """Remember the check result of every file, with the files ``beside`` it."""
         self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Literal
 from uuid import UUID
 
 from agentsd.control.sync.leadership import LeaderGate
 from agentsd.control.sync.reconciler import Reconciler, SyncOptions, SyncResult
+from agentsd.control.validation.checker import CheckResult
 from agentsd.core.errors import AgentsdError, Bug, NotLeading, SessionLost, StoreReadOnly, StoreUnavailable
+from agentsd.core.manifest.document import Document
 from agentsd.files.git.command import locate_index_lock, read_head_commit
 from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread_files
 from agentsd.store.leader_election import Term
@@ -37,6 +40,9 @@ LEADER_POLL_SECONDS = 0.05  # s between checks for it
 EDIT_TIMEOUT_SECONDS = 10.0  # s in which sops must answer for an edit of the API: other edits wait behind it
 RETRY_SECONDS = 0.5  # s until a round that was owed is tried again
 
+RoundTrigger = Literal["watch", "api"]
+"""Cause of a round: changed files, or an edit that was written here."""
+
 OnReport = Callable[["RoundReport"], Awaitable[None]]
 
 ReadPulled = Callable[[], tuple[str, Tree]]
@@ -52,6 +58,7 @@ class RoundReport:
     commit: str | None = None  # that the tree was at
     standby: bool = False  # another process leads: nothing was done, and nothing is reported
     term: Term | None = None  # under which it was done
+    trigger: RoundTrigger = "watch"
 
 
 class Syncer:
@@ -85,6 +92,7 @@ class Syncer:
         self.on_late: Callable[[RoundReport], None] = lambda _: None  # called after a round for such paths
         self._late: set[str] = set()  # paths of manifests whose slow work was done after their round
         self._catching_up: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None  # the report of an edit of the API
         reconciler.on_settled(self._catch_up)
 
     @property
@@ -105,7 +113,8 @@ class Syncer:
             return await self._round(changes, quiet=quiet)
 
     async def aclose(self) -> None:
-        """End what goes on between rounds."""
+        """End what goes on between rounds, and wait for what is still being reported."""
+        await self._finish_telling()
         await self._reconciler.aclose()
         if self._catching_up:
             self._catching_up.cancel()
@@ -148,6 +157,7 @@ class Syncer:
         """Report that there was nothing to reconcile, or that it must not be."""
         report = RoundReport(error=error, commit=commit)
         async with self._busy:
+            await self._finish_telling()
             await self._tell(report)
         return report
 
@@ -164,7 +174,9 @@ class Syncer:
         *,
         quiet: bool = False,
         patience: float | None = None,
+        trigger: RoundTrigger = "watch",
     ) -> RoundReport:
+        await self._finish_telling()
         commit, term = None, None
         try:
             term = await self._gate.term() if self._gate else None
@@ -173,7 +185,8 @@ class Syncer:
             commit, tree = await self._gather(None if self._owed else changes, settled=bool(explicit))
             self._tree = tree
             options = replace(self._options, commit=commit, explicit=explicit, term=term, patience=patience)
-            report = RoundReport(await self._sync(tree, options), commit=commit, term=term)
+            outcome = await self._sync(tree, options)
+            report = RoundReport(outcome, commit=commit, term=term, trigger=trigger)
             self._owed = False
         except NotLeading:
             return self._stand_by()
@@ -182,8 +195,10 @@ class Syncer:
         except BaseException as error:
             self._reconciler.forget()
             known = error if isinstance(error, AgentsdError) else Bug(error)
-            report = RoundReport(error=known, commit=commit, term=term)
-        if not quiet or (report.outcome and report.outcome.head):
+            report = RoundReport(error=known, commit=commit, term=term, trigger=trigger)
+        if trigger == "api":  # the reply does not wait for the record; the next round does
+            self._telling = asyncio.create_task(self._tell(report), name="report")
+        elif not quiet or (report.outcome and report.outcome.head):
             await self._tell(report)
         return report
 
@@ -194,6 +209,11 @@ class Syncer:
         except (SessionLost, StoreReadOnly):
             self._reconciler.forget()
             return await self._reconciler.sync(tree, options)
+
+    async def _finish_telling(self) -> None:
+        if self._telling is not None:
+            await asyncio.wait((self._telling,))
+            self._telling = None
 
     async def _tell(self, report: RoundReport) -> None:
         """Pass a report on; an error there does not affect the round."""
@@ -218,7 +238,8 @@ class Syncer:
     async def _turned(self, paths: frozenset[str], explicit: frozenset[UUID]) -> RoundReport:
         """Reconcile our own edit here, or wait for the leader, which watches the same files."""
         deadline = asyncio.get_running_loop().time() + LEADER_TIMEOUT_SECONDS
-        while (report := await self._round(paths, explicit, patience=EDIT_TIMEOUT_SECONDS)).standby:
+        how: Any = {"patience": EDIT_TIMEOUT_SECONDS, "trigger": "api"}
+        while (report := await self._round(paths, explicit, **how)).standby:
             try:
                 commit, self._tree = await self._gather(None, settled=True)
                 outcome = await self._reconciler.plan(self._tree, replace(self._options, explicit=explicit))
@@ -235,11 +256,13 @@ class Syncer:
         self._tree = await self._read(None)
         return self._tree
 
-    async def _preview(self, edits: Mapping[str, bytes | None], explicit: frozenset[UUID]) -> SyncResult:
+    async def _preview(
+        self, edits: Mapping[str, bytes | None], explicit: frozenset[UUID], parsed: Iterable[Document]
+    ) -> SyncResult:
         self._tree = await self._read(frozenset(edits))
         tree = apply_edits(self._tree, edits)
         options = replace(self._options, explicit=explicit, patience=EDIT_TIMEOUT_SECONDS)
-        return await self._reconciler.plan(tree, options)
+        return await self._reconciler.plan(tree, options, parsed=parsed)
 
     async def _gather(self, changes: ChangedPaths, *, settled: bool) -> tuple[str | None, Tree]:
         """Return the commit and the tree, read while git was not writing.
@@ -283,9 +306,22 @@ class Exclusive:
         """Return the files as they are now."""
         return await self._syncer._look()
 
-    async def preview(self, edits: Mapping[str, bytes | None], explicit: Collection[UUID] = ()) -> SyncResult:
-        """Return what a round would do if files at these paths contained these bytes (None: were gone)."""
-        return await self._syncer._preview(edits, frozenset(explicit))
+    async def check(self, files: Sequence[SourceFile], tree: Tree) -> list[CheckResult]:
+        """Return the check result of each of these files of ``tree``."""
+        return await self._syncer._reconciler.check(files, tree)
+
+    async def preview(
+        self,
+        edits: Mapping[str, bytes | None],
+        explicit: Collection[UUID] = (),
+        parsed: Iterable[Document] = (),
+    ) -> SyncResult:
+        """Return what a round would do if files at these paths contained these bytes (None: were gone).
+
+        ``round`` applies exactly that, unless files or store change in between. ``parsed``: files that
+        need not be parsed again.
+        """
+        return await self._syncer._preview(edits, frozenset(explicit), parsed)
 
     async def round(self, paths: Collection[str], explicit: Collection[UUID] = ()) -> RoundReport:
         """Reconcile these files, which were just written. ``explicit``: agents that are meant to go."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -39,13 +39,13 @@ from agentsd.core.errors import (
 from agentsd.core.manifest import chunks as chunking
 from agentsd.core.manifest.agent import SECTIONS, AgentHead, Manifest
 from agentsd.core.manifest.document import Document, parse_document
-from agentsd.core.manifest.layers import is_from_one_layer, merge_layers
+from agentsd.core.manifest.layers import merge_layers
 from agentsd.core.manifest.schema_validation import Validator
-from agentsd.core.manifest.sections import find_sealed_fields, is_bound, iter_providers
+from agentsd.core.manifest.sections import find_misdirected_secrets, iter_providers
 from agentsd.core.manifest.user import User
+from agentsd.core.masker import Masker
 from agentsd.core.names import DEFAULTS_FILE, USER_FILE
 from agentsd.core.trust.engine_limits import EngineLimits
-from agentsd.core.trust.rules import find_misdirected
 from agentsd.core.violations import (
     SEAL_UNVERIFIED,
     Pointer,
@@ -79,6 +79,16 @@ class CheckResult:
         """Return the same result, with its seal verified."""
         manifest = self.manifest and replace(self.manifest, verified=True)
         return replace(self, manifest=manifest, unsure=None)
+
+
+class CheckerParts(NamedTuple):
+    """Arguments of a ``Checker``."""
+
+    catalog: Catalog
+    opener: Opener
+    trusted: frozenset[str]
+    limits: EngineLimits
+    require_mac: bool
 
 
 class Checker:
@@ -115,6 +125,16 @@ class Checker:
         ]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
 
+    @cached_property
+    def masker(self) -> Masker:
+        """Return the masker of everything that is shown of manifests."""
+        return self._catalog.make_masker()
+
+    @property
+    def parts(self) -> CheckerParts:
+        """Return what this checker was made of, for one in another process."""
+        return CheckerParts(self._catalog, self._opener, self._trusted, self._limits, self._require_mac)
+
     @property
     def can_open(self) -> bool:
         """Return whether any key is available."""
@@ -137,20 +157,24 @@ class Checker:
         file: SourceFile,
         beside: TreeContext = TreeContext(),  # noqa: B008  (frozen)
         read: Read = recall_passages,
+        parsed: Document | None = None,
     ) -> CheckResult:
         """Check everything that is possible in this process. ``beside``: the files that a manifest may name.
 
-        May take seconds: on an event loop, call it in a thread.
+        May take seconds: on an event loop, call it in a thread. ``parsed``: the file, where a caller has
+        parsed it.
         """
-        checked = self._check_guarded(file, beside, read)
+        checked = self._check_guarded(file, beside, read, parsed)
         return replace(checked, violations=limit_violations(checked.violations))
 
-    def _check_guarded(self, file: SourceFile, beside: TreeContext, read: Read) -> CheckResult:
+    def _check_guarded(
+        self, file: SourceFile, beside: TreeContext, read: Read, parsed: Document | None
+    ) -> CheckResult:
         """Check one file; whatever is raised is a violation of that file."""
         if file.problem:
             return CheckResult(file.path, violations=(file.problem,))
         try:
-            return self._check(file, beside, read)
+            return self._check(file, beside, read, parsed)
         except InvalidManifests as error:
             return CheckResult(file.path, violations=error.violations)
         except ENDING_ERRORS:
@@ -158,16 +182,19 @@ class Checker:
         except BaseException as error:  # of this file: the others are checked all the same
             return _report_unchecked(file.path, error)
 
-    def _check(self, file: SourceFile, beside: TreeContext, read: Read) -> CheckResult:
+    def _check(
+        self, file: SourceFile, beside: TreeContext, read: Read, parsed: Document | None
+    ) -> CheckResult:
         name = file.path.rpartition("/")[2]
         if name == DEFAULTS_FILE or file.path in beside.layers:
             return self._layer(file)
         if name.startswith("_"):
-            return self._check_reserved(file, name)
+            return self._check_reserved(file, name, parsed)
         problem = check_manifest_name(file.path)
         if problem:
             return CheckResult(file.path, violations=(problem,))
-        return self._check_manifest(file, beside, read)
+        own = parsed or parse_document(file.path, file.data)
+        return self._check_manifest(own, file, beside, read)
 
     async def check_wholly(self, file: SourceFile, beside: TreeContext) -> CheckResult:
         """Return everything that can be found out, however long it takes."""
@@ -221,10 +248,16 @@ class Checker:
         warning = replace(violation, severity="warning")
         return replace(checked, violations=(*checked.violations, warning), pending=True)
 
-    def document(self, path: str, data: bytes, layers: Sequence[tuple[str, bytes]]) -> Document:
+    def document(
+        self,
+        path: str,
+        data: bytes,
+        layers: Sequence[tuple[str, bytes]],
+        parsed: Document | None = None,
+    ) -> Document:
         """Return a stored manifest merged with its layers. Raises ``InvalidManifests``."""
         return merge_layers(
-            parse_document(path, data),
+            parsed or parse_document(path, data),
             [parse_document(*layer) for layer in layers],
             self._catalog.destinations,
         )
@@ -236,13 +269,13 @@ class Checker:
         except Exception:  # a stored document may have been changed by hand
             return None
 
-    def _check_reserved(self, file: SourceFile, name: str) -> CheckResult:
+    def _check_reserved(self, file: SourceFile, name: str, parsed: Document | None) -> CheckResult:
         if name != USER_FILE:
             known = suggest_word(name, (USER_FILE, DEFAULTS_FILE)) or f"{USER_FILE} and {DEFAULTS_FILE} do"
             hint = f"names that start with '_' are reserved: rename it; {known}"
             violation = Violation(file.path, "name-reserved", f"{name} is not a known file name", hint)
             return CheckResult(file.path, violations=(violation,))
-        document = parse_document(file.path, file.data)
+        document = parsed or parse_document(file.path, file.data)
         violations = (*self._user.check(document), *check_user(document))
         if filter_errors(violations):
             return CheckResult(file.path, violations=violations)
@@ -276,8 +309,10 @@ class Checker:
             return CheckResult(file.path, violations=tuple(violations))
         return self._opened(CheckResult(file.path, layer=document), document)
 
-    def _check_manifest(self, file: SourceFile, beside: TreeContext, read: Read) -> CheckResult:
-        own, files = parse_document(file.path, file.data), beside.layers_of(file.path)
+    def _check_manifest(
+        self, own: Document, file: SourceFile, beside: TreeContext, read: Read
+    ) -> CheckResult:
+        files = beside.layers_of(file.path)
         layers = [self._layer(one) for one in files]
         broken = [violation for one in layers for violation in filter_errors(one.violations)]
         if broken:
@@ -351,21 +386,12 @@ class Checker:
         self, document: Document, value: Mapping[str, Any], sealed: Collection[Pointer]
     ) -> Iterator[Violation]:
         """Check that a secret goes only where it belongs. ``sealed``: claimed or verified as sealed."""
-        for pointer, section in iter_providers(value):
-            names = find_sealed_fields(sealed, pointer)
-            destinations = self._settings_of(pointer, section).destinations()
-            bound = value is document.value or (  # still sealed, so unknown
-                is_bound(value, pointer)
-                and is_from_one_layer(document, pointer, destinations.bearing(section, names))
-            )
-            for wrong in find_misdirected(section, names, destinations, self._trusted, bound=bound):
-                yield document.violation(
-                    (*pointer, wrong.field),
-                    "secret-destination",
-                    f"{format_pointer((*pointer, wrong.field))} would send this section's secret "
-                    f"to {wrong.origin}",
-                    wrong.remedy,
-                )
+        wrong_fields = find_misdirected_secrets(
+            document, value, sealed, self._catalog.destinations, self._trusted
+        )
+        for pointer, wrong in wrong_fields:
+            message = f"{format_pointer(pointer)} would send this section's secret to {wrong.origin}"
+            yield document.violation(pointer, "secret-destination", message, wrong.remedy)
 
     def _settings_of(self, pointer: Pointer, section: Mapping[str, Any]) -> type[ProviderSettings]:
         return self._catalog.vendor(str(pointer[0]), section["provider"]).settings

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -82,7 +82,7 @@ class ManifestSchemas:
         Secrets are plain strings (``writeOnly``); ``fallback`` is not among the properties.
         """
         return {
-            name: _make_model_schema(vendor.settings)
+            name: _inline_definitions(_make_model_schema(vendor.settings))
             for name, vendor in sorted(self._catalog.of(kind).items())
         }
 
@@ -98,7 +98,6 @@ class ManifestSchemas:
         for name, schema in self.opened(kind).items():
             key = f"{kind}-{name}"
             schema["properties"][FALLBACK] = {"$ref": f"#/$defs/{kind}-{FALLBACK}"}
-            definitions.update(schema.pop("$defs", {}))
             definitions[key] = schema
             matches = {"properties": {"provider": {"const": name}}, "required": ["provider"]}
             branches.append({"if": matches, "then": {"$ref": f"#/$defs/{key}"}})
@@ -187,6 +186,23 @@ def _make_model_schema(model: type[BaseModel]) -> Schema:
                 f"{model.__name__}.{name} has no description", hint="describe it: editors show it"
             )
     return schema
+
+
+def _inline_definitions(schema: Schema) -> Schema:
+    """Return a section's schema without ``$defs``: it becomes a part of several documents."""
+    definitions = schema.pop("$defs", {})
+
+    def inline(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inline(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        if name in definitions:
+            node = {**definitions[name], **{key: child for key, child in node.items() if key != "$ref"}}
+        return {key: inline(child) for key, child in node.items()}
+
+    return cast("Schema", inline(schema))
 
 
 def _add_seals(node: Any) -> Any:

@@ -12,6 +12,7 @@ from agentsd.core.manifest.sections import iter_providers
 from agentsd.core.names import derive_owner
 from agentsd.core.sealed import is_sealed
 from agentsd.core.trust.engine_limits import CONTEXT_FIELDS, CONTEXT_HINT, EMBEDDED_PROVIDER, EngineLimits
+from agentsd.core.trust.request_options import find_option_problems
 from agentsd.core.violations import Violation, format_pointer, suggest_word
 from agentsd.sandbox.limits import CallLimits
 from agentsd.sandbox.shared import get_shared_sandbox
@@ -25,6 +26,7 @@ def check_semantics(document: Document, limits: EngineLimits) -> Iterator[Violat
     """Yield everything that is wrong in the document itself, whatever other files contain."""
     yield from _check_vector_spaces(document)
     yield from _check_contexts(document, limits)
+    yield from _check_request_options(document)
     yield from _check_checks_field(document)
 
 
@@ -52,6 +54,15 @@ def _check_contexts(document: Document, limits: EngineLimits) -> Iterator[Violat
             yield document.violation(
                 where, "engine-context", f"{format_pointer(where)}: {problem}", CONTEXT_HINT
             )
+
+
+def _check_request_options(document: Document) -> Iterator[Violation]:
+    """Check that additions to a vendor's requests contain no credential, and nothing that is set here."""
+    for pointer, section in iter_providers(document.value):
+        for field, key, problem, hint in find_option_problems(section):
+            where = (*pointer, field, key)
+            message = f"{format_pointer(where)}: {problem}"
+            yield document.violation(where, "request-option", message, hint, key=True)
 
 
 def _check_checks_field(document: Document) -> Iterator[Violation]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from agentsd.control.validation.checker import Checker, CheckResult
+from agentsd.control.validation.parallel_checks import check_in_workers
 from agentsd.control.validation.recipients import Recipients
 from agentsd.core.manifest.document import parse_document
-from agentsd.core.plan.conflicts import (
-    find_conflicts,
-    find_owner_conflicts,
-    find_reused_seals,
-    find_reused_tokens,
-    find_user_conflicts,
-)
-from agentsd.core.violations import Violation, sort_violations
+from agentsd.core.plan.checked_files import CheckedFiles, KnownOwners
+from agentsd.core.plan.plan import Quarantined
+from agentsd.core.violations import Violation, filter_errors, sort_violations
 from agentsd.files.tree import Tree
 
 
@@ -23,7 +19,10 @@ async def validate_tree(
 ) -> tuple[Violation, ...]:
     """Return errors and warnings of all files in one run, in the order of files and lines."""
     beside = tree.beside
-    checked = [await checker.check_wholly(file, beside) for file in tree.files.values()]
+    good = await check_in_workers(checker, list(tree.files.values()), beside)
+    checked = [
+        good.get(path) or await checker.check_wholly(file, beside) for path, file in tree.files.items()
+    ]
     found = [violation for one in checked for violation in one.violations]
     found += _check_across_files(checked)
     if recipients:
@@ -31,17 +30,25 @@ async def validate_tree(
     return sort_violations(found)
 
 
-def _check_across_files(checked: list[CheckResult]) -> Iterator[Violation]:
-    manifests = [one.manifest for one in checked if one.manifest]
-    users = [one.user for one in checked if one.user]
-    found = (
-        *find_conflicts(manifests, {}, ""),
-        *find_reused_seals(manifests, {}),
-        *find_owner_conflicts(manifests, users, ()),
-        *find_reused_tokens(users, {}),
-        *find_user_conflicts(users, {}, ""),
-    )
-    for quarantined in found:
+def gather_files(
+    checked: Iterable[CheckResult], source: str = "", *, prune: bool = True, corrected: bool = False
+) -> CheckedFiles:
+    """Return the checked files of ``source`` for the rules that hold between them."""
+    results = list(checked)
+    bad = [
+        Quarantined(one.path, sort_violations(errors))
+        for one in results
+        if (errors := filter_errors(one.violations))
+    ]
+    manifests = tuple(one.manifest for one in results if one.manifest)
+    users = {one.user.username: one.user for one in results if one.user}
+    return CheckedFiles(manifests, users, tuple(bad), source, prune, corrected)
+
+
+def _check_across_files(checked: Iterable[CheckResult]) -> Iterator[Violation]:
+    """Yield the violations of both steps for every file: a person corrects them all at once."""
+    files = gather_files(checked)
+    for quarantined in (*files.find_conflicts({}), *files.find_foreign_claims({}, KnownOwners())):
         yield from quarantined.violations
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from agentsd.control.writeback import intent_log as intents
@@ -15,6 +15,7 @@ from agentsd.control.writeback.errors import WriteConflict
 from agentsd.control.writeback.intent_log import FileEdit, Intent
 from agentsd.core.access import Principal
 from agentsd.core.errors import AgentsdError
+from agentsd.core.manifest.document import Document
 from agentsd.files.git.command import is_clean
 from agentsd.files.git.commit import Author, CommitSpec, commit_files, commit_to_branch
 from agentsd.files.git.ignore import refuse_unfit
@@ -39,6 +40,16 @@ class GitOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class UserChange:
+    """Change of a user file's value, by one token."""
+
+    old: Mapping[str, Any] = field(repr=False)
+    new: Mapping[str, Any] = field(repr=False)
+    sha256: str = field(repr=False)  # of the token that comes or goes
+    new_owner: bool  # there is no such folder yet
+
+
+@dataclass(frozen=True, slots=True)
 class WriteResult:
     """Result of one write-back."""
 
@@ -53,6 +64,14 @@ class WriteResult:
     branch: str | None = None
     pushed: bool | None = None  # None: not requested
     message: str = ""
+    user: UserChange | None = None  # of a token command
+
+    @property
+    def user_value(self) -> Mapping[str, Any]:
+        """Return the value of the user file as it is now: on a branch, that is as it was."""
+        if self.user is None:
+            return {}
+        return self.user.old if self.version is None else self.user.new
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +84,8 @@ class EditPlan:
     path: str
     edits: tuple[FileEdit, ...] = field(repr=False)
     explicit: frozenset[UUID] = frozenset()
+    documents: tuple[Document, ...] = field(default=(), repr=False)  # the files, as far as they are parsed
+    user: UserChange | None = None
 
     @property
     def changing(self) -> tuple[FileEdit, ...]:
@@ -130,10 +151,13 @@ class Delivery:
         self._refuse_outside(intent.paths)
         if order is not None:
             await self._refuse_drafts(intent.paths)
+        if order is None:
+            await asyncio.to_thread(intents.carry_out, self._root, intent)
+            return None
         await asyncio.to_thread(intents.record_intent, self._root, intent)
         try:
             await asyncio.to_thread(intents.apply_edits, self._root, intent.edits)
-            made = await commit_files(self._root, intent.paths, order) if order is not None else None
+            made = await commit_files(self._root, intent.paths, order)
         except Exception:
             await asyncio.to_thread(intents.revert_edits, self._root, intent.edits)
             await asyncio.to_thread(intents.clear_intent, self._root)

@@ -92,6 +92,18 @@ def clear_intent(root: Path) -> None:
     (root / INTENT_NAME).unlink(missing_ok=True)
 
 
+def carry_out(root: Path, intent: Intent) -> None:
+    """Carry out an intent without a commit: recorded, applied and cleared; reverted on an error."""
+    record_intent(root, intent)
+    try:
+        apply_edits(root, intent.edits)
+    except Exception:
+        revert_edits(root, intent.edits)
+        clear_intent(root)
+        raise
+    clear_intent(root)
+
+
 def apply_edits(root: Path, edits: Iterable[FileEdit]) -> None:
     """Apply every edit in turn. Raises ``FileChanged`` at one whose file has changed."""
     for edit in edits:

@@ -1,4 +1,4 @@
-"""Edits as bytes: the manifest's text, changed as little as possible, with its secrets sealed."""
+"""Edits of documents: the manifest's text, changed as little as possible, with its secrets sealed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from agentsd.control.sealing.reseal import reseal_document
 from agentsd.core.errors import ConfigError, InvalidManifests, SealError
 from agentsd.core.manifest.agent import SECTIONS
-from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.document import Document
 from agentsd.core.manifest.edit import IsSealedAt, ManifestEdit, merge_fields, replace_fields
 from agentsd.core.manifest.layered_edit import extract_own_part, fill_secrets, refuse_removal
 from agentsd.core.manifest.layers import LayeredDocument, merge_layers
@@ -20,6 +20,7 @@ from agentsd.core.names import derive_agent_id, derive_slug
 from agentsd.core.trust.rules import Destinations
 from agentsd.core.violations import Pointer
 from agentsd.files.tree import TreeContext
+from agentsd.files.yaml.edit import EditableDocument, parse_editable
 from agentsd.files.yaml.emitter import dump_value
 from agentsd.providers.catalog import Catalog
 from agentsd.sops.binary import SopsBinary
@@ -40,7 +41,7 @@ Secrets = Mapping[Pointer, str]
 
 
 class ManifestEditor(ABC):
-    """Editor of manifests as bytes. The subclass decides how secrets are sealed."""
+    """Editor of manifests. The subclass decides how secrets are sealed."""
 
     __slots__ = ()
 
@@ -53,29 +54,29 @@ class ManifestEditor(ABC):
         """Return the first lines of a new manifest."""
 
     @abstractmethod
-    async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
+    async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> Document:
         """Return ``document`` with ``value``, and with ``secrets`` in the form that a file contains."""
 
-    async def created(self, path: str, fields: Mapping[str, Any], beside: TreeContext) -> bytes:
+    async def created(self, path: str, fields: Mapping[str, Any], beside: TreeContext) -> Document:
         """Return a new manifest with a new id. Raises ``InvalidEdit``, ``ConfigError``, ``SopsFailed``."""
         whole = self.with_layers(Document(path, b"", {"id": str(uuid4())}), beside)
         edit = self._edit(whole, fields, merge=False)
         value = {name: edit.value[name] for name in FIELD_ORDER if name in edit.value}
         text = self.heading(derive_slug(path)) + dump_value(value)
-        return await self._bytes(Document(path, text.encode(), value), ManifestEdit(value, edit.secrets))
+        return await self._seal(Document(path, text.encode(), value), ManifestEdit(value, edit.secrets))
 
-    async def changed(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> bytes:
+    async def changed(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> Document:
         """Return the manifest after ``PATCH`` (``merge``) or ``PUT``.
 
         Raises as ``created``, and ``KeyNeeded``.
         """
-        return await self._bytes(strip_layers(document), self._edit(document, fields, merge=merge))
+        return await self._seal(strip_layers(document), self._edit(document, fields, merge=merge))
 
-    async def with_default(self, document: Document, *, default: bool) -> bytes:
+    async def with_default(self, document: Document, *, default: bool) -> Document:
         """Return the manifest with ``default: true``, or without. Raises ``KeyNeeded`` under a full MAC."""
         document = strip_layers(document)
         value = {name: child for name, child in document.value.items() if name not in ("sops", "default")}
-        return await self._bytes(document, ManifestEdit(value | {"default": True} if default else value))
+        return await self._seal(document, ManifestEdit(value | {"default": True} if default else value))
 
     def with_layers(self, document: Document, beside: TreeContext) -> Document:
         """Return the manifest with its layers. Raises ``ConfigError`` where one cannot be read."""
@@ -100,7 +101,7 @@ class ManifestEditor(ABC):
             refuse_removal(fields, whole(fill_secrets(part)))
         return part
 
-    async def _bytes(self, document: Document, edit: ManifestEdit) -> bytes:
+    async def _seal(self, document: Document, edit: ManifestEdit) -> Document:
         return await self.sealed(document, _order_fields(document.value, edit.value), edit.secrets)
 
 
@@ -122,7 +123,7 @@ class SealingEditor(ManifestEditor):
         """Return the line that names the schema, where it is available."""
         return make_schema_line(self.root, slug)
 
-    async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
+    async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> Document:
         """Seal as ``reseal_document`` does."""
         file, blind = self.root / document.path, self.blind
         opener, sops = self.opener, self.sops
@@ -154,10 +155,10 @@ def rank_field(name: str) -> int:
     return FIELD_ORDER.index(name) if name in FIELD_ORDER else len(FIELD_ORDER)
 
 
-def read_document(path: str, data: bytes) -> Document:
+def read_document(path: str, data: bytes) -> EditableDocument:
     """Parse the document on disk. Raises ``ConfigError`` where only a person can correct it."""
     try:
-        return parse_document(path, data)
+        return parse_editable(path, data)
     except InvalidManifests as error:
         first = error.violations[0]
         raise ConfigError(

@@ -15,9 +15,10 @@ from typing import Any, Final
 from agentsd.control.sealing.compare import with_leaves
 from agentsd.control.sealing.reseal import reseal_placeholder
 from agentsd.control.validation.checker import Checker
+from agentsd.control.writeback.commands import AgentCommand, get_owner, get_target
 from agentsd.control.writeback.delivery import EditPlan, EditPreview
+from agentsd.control.writeback.edit_planner import plan_edit, refuse_unauthorised
 from agentsd.control.writeback.manifest_editor import ManifestEditor, Secrets, read_document
-from agentsd.control.writeback.operations import AgentOperations, EditTarget, PlanEdit, refuse_viewers
 from agentsd.core.access import Principal
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import AgentRow
@@ -27,7 +28,7 @@ from agentsd.core.names import derive_slug, is_overlay, strip_overlay
 from agentsd.core.trust.rules import Destinations
 from agentsd.core.violations import Pointer, Violation, filter_errors
 from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree
-from agentsd.files.yaml.edit import update_text
+from agentsd.files.yaml.edit import update_document
 from agentsd.providers.catalog import Catalog
 from agentsd.sops.identities import Identities
 from agentsd.sops.opener import Opener
@@ -59,14 +60,14 @@ class PlaceholderEditor(ManifestEditor):
         """Return nothing, since it is unknown here whether a schema is available."""
         return ""
 
-    async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
+    async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> Document:
         """Edit as ``reseal_placeholder`` does."""
         return await reseal_placeholder(
             document, value, secrets, SEAL_PLACEHOLDER.format(slug=derive_slug(document.path))
         )
 
 
-class OfflinePreview(AgentOperations[EditPreview]):
+class OfflinePreview:
     """Previews of edits of stored manifests; ``OfflinePreviewFactory`` makes them.
 
     Checked: rights, ``expected`` (against the stored digest), the schema, the rules for one manifest
@@ -76,50 +77,64 @@ class OfflinePreview(AgentOperations[EditPreview]):
     has; the manifest itself is edited, also where an overlay overrides it.
     """
 
-    def __init__(self, pad: PlaceholderEditor, checker: Checker, rows: LoadRows) -> None:
-        super().__init__(pad, checker)
+    def __init__(self, editor: PlaceholderEditor, checker: Checker, rows: LoadRows) -> None:
+        self._editor, self._checker = editor, checker
         self._rows = rows
 
-    async def _made(
-        self, who: Principal, owner: str, target: EditTarget | None, decide: PlanEdit
-    ) -> EditPreview:
-        refuse_viewers(who, owner)
-        rows = [row for row in self._rows(owner) if target is None or row.source == target.source]
-        tree = _make_tree(rows)
-        decided = await decide(tree)
-        found = await asyncio.to_thread(self._violations, decided, tree)
+    async def preview(self, who: Principal, command: AgentCommand) -> EditPreview:
+        """Return the result that a command would have. Raises as ``WriteBack.preview`` does."""
+        refuse_unauthorised(who, command)
+        target = get_target(command)
+        rows = self._rows(get_owner(command))
+        tree = _make_tree([row for row in rows if target is None or row.source == target.source])
+        plan = await plan_edit(who, command, tree, self._editor, _StoredFacts(rows))
+        found = await asyncio.to_thread(self._find_violations, plan, tree)
         if found:
             raise InvalidManifests(found)
-        return EditPreview(decided, "off")
+        return EditPreview(plan, "off")
 
-    def _digest(self, file: SourceFile, tree: Tree) -> str:
-        return file.digest.hex()  # as stored: it is over the files beside it, too, which are not here
+    def _find_violations(self, plan: EditPlan, tree: Tree) -> list[Violation]:
+        documents = {(one.path, one.data): one for one in plan.documents}
+        return [
+            one
+            for path, data in plan.after.items()
+            if data
+            for one in self._check(documents.get((path, data)) or read_document(path, data), tree)
+        ]
 
-    def _defaults(self, owner: str, tree: Tree) -> Iterator[SourceFile]:
-        paths = [row.path for row in self._rows(owner) if row.is_default]
-        return (tree.files[path] for path in paths if path in tree.files)
-
-    def _violations(self, decided: EditPlan, tree: Tree) -> list[Violation]:
-        return [one for path, data in decided.after.items() if data for one in self._faults(path, data, tree)]
-
-    def _faults(self, path: str, data: bytes, tree: Tree) -> Iterator[Violation]:
-        data, stand_ins = _replace_placeholders(path, data)
-        file = SourceFile(path, NO_SIGNATURE, sha256(data).digest(), data)
-        for one in filter_errors(self._checker.check(file, tree.beside).violations):
+    def _check(self, document: Document, tree: Tree) -> Iterator[Violation]:
+        document, stand_ins = _replace_placeholders(document)
+        file = SourceFile(document.path, NO_SIGNATURE, sha256(document.data).digest(), document.data)
+        for one in filter_errors(self._checker.check(file, tree.beside, parsed=document).violations):
             if one.code not in _UNCHECKED_RULES and one.pointer not in stand_ins:
                 yield one
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredFacts:
+    """Facts about manifests by the rows of their owner."""
+
+    rows: Sequence[AgentRow]
+
+    async def compute_digest(self, file: SourceFile, _: Tree) -> str:
+        """Return the stored digest: it is over the files beside the manifest, too, which are not here."""
+        return file.digest.hex()
+
+    async def find_defaults(self, _: str, tree: Tree) -> Sequence[SourceFile]:
+        """Return the manifests that make their agent the default of the owner."""
+        return [tree.files[row.path] for row in self.rows if row.is_default and row.path in tree.files]
 
 
 class OfflinePreviewFactory:
     """Factory of offline previews, with their shared parts."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._pad = PlaceholderEditor(catalog)
+        self._editor = PlaceholderEditor(catalog)
         self._checker = Checker(catalog, Opener(Identities(), None))
 
     def of(self, rows: LoadRows) -> OfflinePreview:
         """Return previews of edits of these agents."""
-        return OfflinePreview(self._pad, self._checker, rows)
+        return OfflinePreview(self._editor, self._checker, rows)
 
 
 def _make_tree(rows: Sequence[AgentRow]) -> Tree:
@@ -132,12 +147,11 @@ def _make_tree(rows: Sequence[AgentRow]) -> Tree:
     return Tree(Path(), files, overlay=overlay)
 
 
-def _replace_placeholders(path: str, data: bytes) -> tuple[bytes, frozenset[Pointer]]:
+def _replace_placeholders(document: Document) -> tuple[Document, frozenset[Pointer]]:
     """Return the manifest with a well-formed seal for each placeholder, and the places of those."""
-    document = read_document(path, data)
-    stand_in = SEAL_PLACEHOLDER.format(slug=derive_slug(path))
+    stand_in = SEAL_PLACEHOLDER.format(slug=derive_slug(document.path))
     places = frozenset(pointer for pointer, leaf in iter_leaves(document.value) if leaf == stand_in)
     if not places:
-        return data, places
+        return document, places
     value = {"sops": _SOPS} | with_leaves(document.value, dict.fromkeys(places, _SEAL))
-    return update_text(data.decode(), value).encode(), places
+    return update_document(document, value), places

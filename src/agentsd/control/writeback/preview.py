@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from agentsd.control.writeback.delivery import EditPreview
+from agentsd.control.writeback.delivery import EditPlan, EditPreview
 from agentsd.control.writeback.intent_log import FileEdit
 from agentsd.control.writeback.manifest_editor import read_document
 from agentsd.core.sealed import is_sealed
 from agentsd.core.secret import MASK
 from agentsd.core.text.unified_diff import format_header, format_unified_diff
 from agentsd.files.yaml.blocks import CannotEdit
-from agentsd.files.yaml.edit import update_text
+from agentsd.files.yaml.edit import update_document
 from agentsd.files.yaml.emitter import dump_value
 
 _SEAL_PLACEHOLDER = re.compile(
@@ -47,20 +47,21 @@ class _MaskedManifest:
 
 def make_diff(preview: EditPreview, folder: str, is_secret: IsSecret) -> str:
     """Return the diff of all files that the edit touches, in its order. ``folder``: where they are."""
-    return "".join(_diff_file(edit, f"{folder}/{edit.path}", is_secret) for edit in preview.decided.changing)
+    plan = preview.decided
+    return "".join(_diff_file(plan, edit, f"{folder}/{edit.path}", is_secret) for edit in plan.changing)
 
 
 def make_preview_text(preview: EditPreview, is_secret: IsSecret) -> str:
     """Return the agent's manifest as it would be; empty where it would be gone."""
     path = preview.decided.path
-    shown = _mask_manifest(path, preview.decided.after.get(path), is_secret)
+    shown = _mask_manifest(preview.decided, path, preview.decided.after.get(path), is_secret)
     if shown.text is None:
         return ""
     return _SEAL_DIGEST.sub(_SHORT_SEAL, shown.text) + (_SEAL_HIDDEN_NOTE if shown.sops is not None else "")
 
 
-def _diff_file(edit: FileEdit, name: str, is_secret: IsSecret) -> str:
-    before, after = (_mask_manifest(edit.path, data, is_secret) for data in (edit.before, edit.after))
+def _diff_file(plan: EditPlan, edit: FileEdit, name: str, is_secret: IsSecret) -> str:
+    before, after = (_mask_manifest(plan, edit.path, data, is_secret) for data in (edit.before, edit.after))
     resealed = before.sops != after.sops
     told = format_unified_diff(before.text, after.text, name)
     if not told:
@@ -70,10 +71,12 @@ def _diff_file(edit: FileEdit, name: str, is_secret: IsSecret) -> str:
     return _SEAL_DIGEST.sub(_SHORT_SEAL, told) + (_SEAL_CHANGED_NOTE if resealed else "")
 
 
-def _mask_manifest(path: str, data: bytes | None, is_secret: IsSecret) -> _MaskedManifest:
+def _mask_manifest(plan: EditPlan, path: str, data: bytes | None, is_secret: IsSecret) -> _MaskedManifest:
     if data is None:
         return _MaskedManifest()
-    value = read_document(path, data).value
+    known = (one for one in plan.documents if (one.path, one.data) == (path, data))
+    document = next(known, None) or read_document(path, data)
+    value = document.value
     text, sops = data.decode(), value.get("sops")
     shown = {
         name: _mask_value(child, is_secret, within=is_secret(name))
@@ -82,7 +85,7 @@ def _mask_manifest(path: str, data: bytes | None, is_secret: IsSecret) -> _Maske
     }
     if shown != value:
         try:
-            text = update_text(text, shown)
+            text = update_document(document, shown).data.decode()
         except CannotEdit:  # only comments are lost
             text = dump_value(shown)
     return _MaskedManifest(_SEAL.sub(lambda seal: _compute_digest(seal[0]), text), sops)

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentsd.files.yaml.edit import update_text
+from agentsd.core.manifest.document import Document
+from agentsd.files.yaml.edit import update_document
 
 SCHEMA_PATH = "schemas/user.schema.json"
 """Where a repository of manifests keeps the schema, beside the folder of manifests."""
 
 
-def rewrite_user_file(root: Path, relative: str, before: bytes | None, value: Mapping[str, Any]) -> bytes:
-    """Return the user file at ``relative`` with ``value``; ``before`` is its content, None for a new one.
+def rewrite_user_file(
+    root: Path, relative: str, before: Document | None, value: Mapping[str, Any]
+) -> Document:
+    """Return the user file at ``relative`` with ``value``; ``before`` is None for a new one.
 
-    Comments, order and untouched lines stay. Raises as ``files.yaml.edit``; ``before`` must have been
-    read.
+    Comments, order and untouched lines stay. Raises as ``files.yaml.edit``.
     """
-    text = make_new_text(root, relative) if before is None else before.decode()
-    return update_text(text, value).encode()
+    document = before or Document(relative, make_new_text(root, relative).encode(), {})
+    return update_document(document, value)
 
 
 def make_new_text(root: Path, relative: str) -> str:

@@ -18,6 +18,9 @@ CHUNKING_VERSION = 1
 HEADING_MAX = 300
 """Characters of one heading: each passage below begins with all the headings above it."""
 
+RANK_CONSTANT = 60
+"""Constant of reciprocal rank fusion: how fast a rank's weight falls (Cormack et al., 2009)."""
+
 _FENCE = re.compile(r"\s*(```|~~~)")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import yaml
@@ -55,8 +55,10 @@ class Document:
         return Violation(self.path, code, message, hint, line, column, pointer)
 
 
-def parse_document(path: str, data: bytes) -> Document:
+def parse_document(path: str, data: bytes, events: list[Any] | None = None) -> Document:
     """Return the document in ``data``. Raises ``InvalidManifests`` with every violation found.
+
+    ``events``, where given, is filled with libyaml's events, for a caller who needs positions, too.
 
     Codes: too-large, encoding, control-character, yaml-syntax, yaml-documents, yaml-root,
     yaml-duplicate-key, yaml-key, yaml-alias, yaml-scalar. Never raises anything else.
@@ -64,7 +66,7 @@ def parse_document(path: str, data: bytes) -> Document:
     text = _decode_text(path, data)
     builder = _Builder(path)
     try:
-        builder.run(iter_events(text))
+        builder.run(iter_events(text) if events is None else _record_events(iter_events(text), events))
     except yaml.YAMLError as error:
         builder.violations.append(_make_syntax_violation(path, error))
     except _StopParsing:
@@ -74,6 +76,12 @@ def parse_document(path: str, data: bytes) -> Document:
     if not isinstance(builder.root, dict):
         raise InvalidManifests([_make_root_violation(path, builder)])
     return Document(path, data, builder.root)
+
+
+def _record_events(source: Iterator[Any], events: list[Any]) -> Iterator[Any]:
+    for event in source:
+        events.append(event)
+        yield event
 
 
 class _StopParsing(Exception):
@@ -99,8 +107,12 @@ class _Builder:
             raise _StopParsing
 
     def bounded(self, events: Iterator[Any]) -> Iterator[Any]:
-        """Yield the events up to the limit; report a violation if there are more."""
-        yield from islice(events, MAX_NODES)
+        """Return the events up to the limit; a violation is reported if there are more."""
+        return chain(islice(events, MAX_NODES), self.refuse_more(events))
+
+    def refuse_more(self, events: Iterator[Any]) -> Iterator[Any]:
+        """Yield nothing; report the first event beyond the limit."""
+        yield from ()
         for event in events:
             message = f"more than {MAX_NODES:,} keys, values and entries"
             self.report(event, "too-large", message, "move long lists into files named by rag.sources")

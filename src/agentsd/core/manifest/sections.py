@@ -1,4 +1,4 @@
-"""Provider sections of a manifest and their fallbacks."""
+"""Provider sections of a manifest, their fallbacks, and where their secrets go. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from agentsd.core.manifest.agent import SECTIONS
+from agentsd.core.manifest.document import Document
+from agentsd.core.manifest.layers import is_from_one_layer
+from agentsd.core.trust.rules import Destinations, DestinationsOf, MisdirectedField, find_misdirected
 from agentsd.core.violations import Pointer
 
 FALLBACK = "fallback"
@@ -29,7 +32,35 @@ def iter_providers(value: Mapping[str, Any]) -> Iterator[tuple[Pointer, dict[str
                 yield (kind, FALLBACK, index), dict(entry)
 
 
-def is_bound(value: Mapping[str, Any], pointer: Pointer) -> bool:
+def find_misdirected_secrets(
+    document: Document,
+    value: Mapping[str, Any],
+    sealed: Collection[Pointer],
+    destinations: DestinationsOf,
+    trusted: frozenset[str],
+) -> Iterator[tuple[Pointer, MisdirectedField]]:
+    """Yield each place of ``document`` that would send a secret to an origin that is not its vendor's.
+
+    ``value``: of ``document``, opened, with ``sealed``, the pointers that are verified as sealed; or
+    ``document.value`` itself while no key opens it, with those that claim to be. Fallbacks are
+    included: each has secrets of its own. A secret of an unknown vendor may go nowhere.
+    """
+    for pointer, section in iter_providers(value):
+        names = _find_sealed_fields(sealed, pointer)
+        known = destinations(str(pointer[0]), str(section.get("provider"))) or _make_nowhere(section)
+        bound = value is document.value or (  # still sealed, so unknown
+            _is_bound(value, pointer) and is_from_one_layer(document, pointer, known.bearing(section, names))
+        )
+        for wrong in find_misdirected(section, names, known, trusted, bound=bound):
+            yield (*pointer, wrong.field), wrong
+
+
+def _make_nowhere(section: Mapping[str, Any]) -> Destinations:
+    """Return the destinations of an unknown vendor: whatever it contains may be a secret."""
+    return Destinations(frozenset(section), {"provider": None}, frozenset())
+
+
+def _is_bound(value: Mapping[str, Any], pointer: Pointer) -> bool:
     """Return whether a seal binds the values of the section at ``pointer`` to each other.
 
     sops authenticates the path of a value without list indices, so a sealed value can be moved between
@@ -38,7 +69,7 @@ def is_bound(value: Mapping[str, Any], pointer: Pointer) -> bool:
     return len(pointer) == 1 or len(value[str(pointer[0])][FALLBACK]) == 1
 
 
-def find_sealed_fields(sealed: Collection[Pointer], pointer: Pointer) -> frozenset[str]:
+def _find_sealed_fields(sealed: Collection[Pointer], pointer: Pointer) -> frozenset[str]:
     """Return the fields of the section at ``pointer`` that are, or contain, sealed values."""
     depth = len(pointer)
     names = (str(at[depth]) for at in sealed if len(at) > depth and at[:depth] == pointer)

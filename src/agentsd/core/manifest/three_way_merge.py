@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agentsd.core.manifest.agent import SECTIONS
+from agentsd.core.manifest.sections import FALLBACK
+from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import Pointer
 
 
@@ -37,16 +40,23 @@ class _Missing:
 MISSING: Final = _Missing()
 
 
+def _find_no_destinations(kind: str, provider: str) -> None:
+    """Know no vendor: addresses are recognised by their names alone."""
+
+
 def merge_documents(
-    base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]
+    base: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    destinations: DestinationsOf = _find_no_destinations,
 ) -> MergedDocument:
     """Merge both sides' changes since ``base``, in the order of ours.
 
-    Sealed leaves are ``SealedLeaf``.
+    Sealed leaves are ``SealedLeaf``. ``destinations`` knows the secrets and addresses of vendors.
     """
-    conflicts: list[Pointer] = []
-    value = _merge_mappings(base, ours, theirs, (), conflicts)
-    return MergedDocument(value, tuple(dict.fromkeys(conflicts)))
+    merge = _Merge(destinations)
+    value = merge.mappings(base, ours, theirs, ())
+    return MergedDocument(value, tuple(dict.fromkeys(merge.conflicts)))
 
 
 def is_identical(one: Any, other: Any) -> bool:
@@ -60,20 +70,6 @@ def is_identical(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _merge_values(base: Any, ours: Any, theirs: Any, at: Pointer, conflicts: list[Pointer]) -> Any:
-    if is_identical(ours, theirs) or is_identical(theirs, base):
-        return ours
-    if is_identical(ours, base):
-        return theirs
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return _merge_mappings(base if isinstance(base, Mapping) else {}, ours, theirs, at, conflicts)
-    if _are_rows(base, ours, theirs):
-        sides = enumerate(zip(base, ours, theirs, strict=True))
-        return [_merge_values(*three, (*at, index), conflicts) for index, three in sides]
-    conflicts.append(at)
-    return ours
-
-
 def _are_rows(*lists: Any) -> bool:
     """Return whether all are lists of equally many sections, to be merged item by item."""
     return len({len(one) if isinstance(one, list) else -1 for one in lists}) == 1 and all(
@@ -81,23 +77,41 @@ def _are_rows(*lists: Any) -> bool:
     )
 
 
-def _merge_mappings(
-    base: Mapping[str, Any],
-    ours: Mapping[str, Any],
-    theirs: Mapping[str, Any],
-    at: Pointer,
-    conflicts: list[Pointer],
-) -> dict[str, Any]:
-    if astray := [(*at, name) for name in _find_misdirected(base, ours, theirs)]:
-        conflicts += astray
-        return dict(ours)
-    merged: dict[str, Any] = {}
-    for name in _merge_order([*ours], [*theirs]):
-        before, one, other = (side.get(name, MISSING) for side in (base, ours, theirs))
-        value = _merge_values(before, one, other, (*at, name), conflicts)
-        if value is not MISSING:
-            merged[name] = value
-    return merged
+class _Merge:
+    """Merge under way, with its conflicts."""
+
+    def __init__(self, destinations: DestinationsOf) -> None:
+        self.conflicts: list[Pointer] = []
+        self._destinations = destinations
+
+    def mappings(
+        self, base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any], at: Pointer
+    ) -> dict[str, Any]:
+        """Return the merge of two mappings at the pointer ``at``."""
+        fields = _find_trust_fields(at, (base, ours, theirs), self._destinations)
+        if astray := [(*at, name) for name in _find_misdirected(base, ours, theirs, fields)]:
+            self.conflicts += astray
+            return dict(ours)
+        merged: dict[str, Any] = {}
+        for name in _merge_order([*ours], [*theirs]):
+            before, one, other = (side.get(name, MISSING) for side in (base, ours, theirs))
+            value = self._values(before, one, other, (*at, name))
+            if value is not MISSING:
+                merged[name] = value
+        return merged
+
+    def _values(self, base: Any, ours: Any, theirs: Any, at: Pointer) -> Any:
+        if is_identical(ours, theirs) or is_identical(theirs, base):
+            return ours
+        if is_identical(ours, base):
+            return theirs
+        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+            return self.mappings(base if isinstance(base, Mapping) else {}, ours, theirs, at)
+        if _are_rows(base, ours, theirs):
+            sides = enumerate(zip(base, ours, theirs, strict=True))
+            return [self._values(*three, (*at, index)) for index, three in sides]
+        self.conflicts.append(at)
+        return ours
 
 
 def _merge_order(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
@@ -110,17 +124,48 @@ def _merge_order(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     return names
 
 
+@dataclass(frozen=True, slots=True)
+class _TrustFields:
+    """Fields of a section that contain secrets, and those that say where they go (None: by name)."""
+
+    secrets: frozenset[str] = frozenset()
+    addresses: frozenset[str] | None = None
+
+    def is_address(self, name: str) -> bool:
+        if self.addresses is not None:
+            return name in self.addresses
+        return name == "provider" or "url" in name or "endpoint" in name or name == "host"
+
+    def is_secret(self, name: str, value: Any) -> bool:
+        return (isinstance(value, SealedLeaf) or name in self.secrets) and not self.is_address(name)
+
+
+def _find_trust_fields(
+    at: Pointer, sides: Sequence[Mapping[str, Any]], destinations: DestinationsOf
+) -> _TrustFields:
+    """Return those of a section or fallback; of one with a vendor that is not known here, by name."""
+    if not (at and at[0] in SECTIONS and (len(at) == 1 or (len(at) == 3 and at[1] == FALLBACK))):
+        return _TrustFields()
+    providers = {side["provider"] for side in sides if isinstance(side.get("provider"), str)}
+    known = [destinations(str(at[0]), provider) for provider in providers]
+    found = [one for one in known if one is not None]
+    secrets = frozenset(name for one in found for name in one.secrets)
+    if not found or len(found) < len(known):
+        return _TrustFields(secrets)
+    return _TrustFields(secrets, frozenset(name for one in found for name in ("provider", *one.urls)))
+
+
 def _find_misdirected(
-    base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]
+    base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any], fields: _TrustFields
 ) -> Iterator[str]:
     """Yield the secrets of a section that one side changed while the other changed their destination."""
     for side, other in ((ours, theirs), (theirs, ours)):
-        moved = [name for name in _find_changed(base, side) if _is_address(name)]
+        moved = [name for name in _find_changed(base, side) if fields.is_address(name)]
         if moved and any(
             not is_identical(side.get(name, MISSING), other.get(name, MISSING)) for name in moved
         ):
             for name in _find_changed(base, other):
-                secret = isinstance(other.get(name), SealedLeaf) and not _is_address(name)
+                secret = fields.is_secret(name, other.get(name))
                 if secret and not is_identical(side.get(name, MISSING), other[name]):
                     yield name
 
@@ -128,7 +173,3 @@ def _find_misdirected(
 def _find_changed(base: Mapping[str, Any], side: Mapping[str, Any]) -> list[str]:
     names = dict.fromkeys((*base, *side))
     return [name for name in names if not is_identical(base.get(name, MISSING), side.get(name, MISSING))]
-
-
-def _is_address(name: str) -> bool:
-    return name == "provider" or "url" in name or "endpoint" in name or name == "host"

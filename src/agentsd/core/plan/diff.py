@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from agentsd.core.masker import Masker
 from agentsd.core.sealed import is_sealed
 from agentsd.core.violations import Pointer
 
@@ -28,9 +29,17 @@ Fingerprints = Mapping[Pointer, bytes] | None
 
 
 def diff_documents(
-    old: Any, new: Any, old_prints: Fingerprints = None, new_prints: Fingerprints = None
+    old: Any,
+    new: Any,
+    old_prints: Fingerprints = None,
+    new_prints: Fingerprints = None,
+    *,
+    masker: Masker = Masker(),  # noqa: B008  (frozen)
 ) -> tuple[FieldChange, ...]:
-    """Compare field by field, in the new document's order, then removals; seals are never shown."""
+    """Compare field by field, in the new document's order, then removals.
+
+    Seals are never shown, nor plain values of what ``masker`` knows as secret fields.
+    """
     if old is None or new is None:
         return ()
     before, after = dict(_iter_leaves(old)), dict(_iter_leaves(new))
@@ -42,7 +51,7 @@ def diff_documents(
     changes += [
         FieldChange("remove", pointer, value) for pointer, value in before.items() if pointer not in after
     ]
-    return tuple(_mask_change(change, old_prints, new_prints) for change in changes)
+    return tuple(_mask_change(_mask_seals(change, old_prints, new_prints), masker) for change in changes)
 
 
 def _iter_leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
@@ -59,7 +68,14 @@ def _is_same(old: Any, new: Any) -> bool:
     return type(old) is type(new) and bool(old == new)
 
 
-def _mask_change(change: FieldChange, old_prints: Fingerprints, new_prints: Fingerprints) -> FieldChange:
+def _mask_change(change: FieldChange, masker: Masker) -> FieldChange:
+    if change.secret is not None:
+        return change
+    old, new = (masker.mask_at(change.pointer, value) for value in (change.old, change.new))
+    return replace(change, old=old, new=new)
+
+
+def _mask_seals(change: FieldChange, old_prints: Fingerprints, new_prints: Fingerprints) -> FieldChange:
     if not (is_sealed(change.old) or is_sealed(change.new)):
         return change
     if change.operation != "change":

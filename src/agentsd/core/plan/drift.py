@@ -1,7 +1,7 @@
 """Drift: differences between a row that was edited by hand and its file. Pure.
 
 A hand-written value may be a secret, wherever it is: a value in a provider's section that the file
-does not have, or one under a name typical of secrets, is masked.
+does not have is masked, like every secret field.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 from agentsd.core.manifest.agent import KINDS, Attachment, Attachments, Manifest, StoredAgent
 from agentsd.core.manifest.user import StoredUser, User
+from agentsd.core.masker import Masker
 from agentsd.core.plan.diff import FieldChange, diff_documents
-from agentsd.core.secret import MASK, is_secret_name
+from agentsd.core.secret import MASK
 
 _SHOWN = 8
 """Hex digits of a digest that are shown."""
@@ -22,11 +23,11 @@ ALTERED = "the stored document"
 """Key in ``StoredAgent.held`` where the row is unchanged, but its document or a file of its own is not."""
 
 
-def diff_drifted_agent(row: StoredAgent, manifest: Manifest) -> tuple[FieldChange, ...]:
+def diff_drifted_agent(row: StoredAgent, manifest: Manifest, masker: Masker) -> tuple[FieldChange, ...]:
     """Compare a row with its file, column by column, in a manifest's terms: row → file."""
     held = dict(row.held or {})
     altered = held.pop(ALTERED, None)
-    fields = diff_documents(held, _build_wanted(manifest, held))
+    fields = diff_documents(held, _build_wanted(manifest, held), masker=masker)
     if altered is not None:
         fields += (FieldChange("change", (ALTERED,), str(altered), "as in the file"),)
     return tuple(_mask_field(field) for field in fields)
@@ -60,14 +61,9 @@ def summarise_attachments(attachments: Attachments) -> dict[str, str]:
 
 
 def _mask_field(field: FieldChange) -> FieldChange:
-    if field.secret is not None:
+    if field.secret is not None or field.operation != "remove" or field.pointer[0] not in KINDS:
         return field
-    named = any(is_secret_name(part) for part in field.pointer if isinstance(part, str))
-    alone = field.operation == "remove" and field.pointer[0] in KINDS
-    if not (named or alone):
-        return field
-    old, new = (None if value in (None, "") else MASK for value in (field.old, field.new))
-    return replace(field, old=old, new=new)
+    return replace(field, old=None if field.old in (None, "") else MASK)
 
 
 def diff_drifted_user(row: StoredUser, user: User) -> tuple[FieldChange, ...]:

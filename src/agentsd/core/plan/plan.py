@@ -14,6 +14,7 @@ from uuid import UUID
 
 from agentsd.core.manifest.agent import Attachments, Manifest, StoredAgent
 from agentsd.core.manifest.user import StoredUser, User
+from agentsd.core.masker import Masker
 from agentsd.core.names import DEFAULT_OWNER, derive_owner, strip_overlay
 from agentsd.core.plan.diff import FieldChange, diff_documents
 from agentsd.core.plan.drift import diff_drifted_agent, diff_drifted_user
@@ -144,8 +145,9 @@ def make_plan(
     source: str,
     prune: bool = True,
     explicit: frozenset[UUID] = frozenset(),
+    masker: Masker = Masker(),  # noqa: B008  (frozen)
 ) -> Plan:
-    """Return the changes that make ``stored`` match ``desired``.
+    """Return the changes that make ``stored`` match ``desired``; of secrets, ``masker`` hides the values.
 
     Only rows of ``source`` are pruned, none of an owner while one of its files is quarantined, and none
     with ``prune: false``; but rows that were named explicitly (``explicit``) are deleted in any case.
@@ -155,7 +157,7 @@ def make_plan(
     changes = [
         change
         for manifest in desired.manifests.values()
-        for change in [_plan_change(manifest, stored.agents.get(manifest.id))]
+        for change in [_plan_change(manifest, stored.agents.get(manifest.id), masker)]
         if change is not None
     ]
     missing = [
@@ -185,21 +187,21 @@ def _find_held_back(missing: Sequence[StoredAgent], leaving: Sequence[StoredAgen
     return tuple(sorted(row.slug for row in missing if row.prune and row.id not in gone))
 
 
-def _plan_change(manifest: Manifest, row: StoredAgent | None) -> Change | None:
+def _plan_change(manifest: Manifest, row: StoredAgent | None, masker: Masker) -> Change | None:
     if row is None:
-        return _make_change("create", manifest, None)
+        return _make_change("create", manifest, None, masker)
     if row.digest == manifest.digest and row.path == manifest.path:
-        return _make_change("heal", manifest, row) if row.drifted else None
-    return _make_change("update" if row.slug == manifest.slug else "rename", manifest, row)
+        return _make_change("heal", manifest, row, masker) if row.drifted else None
+    return _make_change("update" if row.slug == manifest.slug else "rename", manifest, row, masker)
 
 
-def _make_change(operation: Operation, manifest: Manifest, row: StoredAgent | None) -> Change:
+def _make_change(operation: Operation, manifest: Manifest, row: StoredAgent | None, masker: Masker) -> Change:
     fields: tuple[FieldChange, ...] = ()
     if row is not None:
-        fields = diff_documents(row.value, manifest.value, row.prints, manifest.prints)
+        fields = diff_documents(row.value, manifest.value, row.prints, manifest.prints, masker=masker)
         fields += _diff_attachments(row.attachments, manifest.attachments)
         if operation == "heal" and row.held is not None:
-            fields = diff_drifted_agent(row, manifest)
+            fields = diff_drifted_agent(row, manifest, masker)
     return Change(operation, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row, fields)
 
 
@@ -290,9 +292,9 @@ OWNER_GONE_FLOOR = 2
 """An owner that loses all its agents, at least this many, at once has lost a folder, not an agent."""
 
 
-def count_mass_deletions(plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()) -> int:
+def count_mass_deletions(plan: Plan, stored: StoredState) -> int:
     """Return how many deletions of the plan look like an accident, over all owners."""
-    return sum(count_deletions_by_owner(plan, stored, explicit).values())
+    return sum(count_deletions_by_owner(plan, stored).values())
 
 
 def is_whole_source_deleted(plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()) -> bool:

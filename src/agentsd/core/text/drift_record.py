@@ -9,8 +9,11 @@ from agentsd.core.plan.diff import FieldChange
 from agentsd.core.plan.plan import Plan
 from agentsd.core.text.render import VALUE_MAX, field_to_json, format_value, get_user_path
 
+_ENTRIES_MAX = 100
+"""Agents and owners of one record; more would only repeat that the store was edited."""
 
-def drift_to_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
+
+def drift_to_json(plan: Plan) -> list[dict[str, Any]]:
     """Return the drift for the record; of long texts such as prompts, only that they differ."""
     agents = [
         {
@@ -30,7 +33,7 @@ def drift_to_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
         for user in plan.users
         if user.operation == "heal"
     ]
-    return (agents + owners)[:most]
+    return (agents + owners)[:_ENTRIES_MAX]
 
 
 _TEXT_FIELDS = ("system_prompt", "greeting", "description")

@@ -12,6 +12,7 @@ DIFFERENCES_MAX = 400
 """Removed and added lines up to which the minimal diff is computed."""
 STEPS_MAX = 400_000
 """Lines compared for it, at most: a tenth of a second."""
+_CONTEXT_LINES = 2
 
 DiffPart = tuple[bool, int, int, int, int]
 """(equal, from, to, from, to): lines of the old text, and of the new one."""
@@ -63,9 +64,9 @@ def mark_lines(group: Sequence[DiffPart], before: Sequence[str], after: Sequence
             yield from (mark + line for line in lines)
 
 
-def diff_lines(before: Sequence[str], after: Sequence[str], around: int = 2) -> Iterator[str]:
+def diff_lines(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     """Yield a diff of lines without their ends and without file names."""
-    for group in group_parts(diff_parts(before, after), around):
+    for group in group_parts(diff_parts(before, after), _CONTEXT_LINES):
         yield format_heading(group)
         yield from mark_lines(group, before, after)
 

@@ -16,6 +16,7 @@ from posixpath import normpath
 from typing import Any, TypeVar
 
 from agentsd.core.manifest.agent import SECTIONS
+from agentsd.core.masker import Masker
 from agentsd.core.names import escape_unprintable
 from agentsd.core.plan.diff import diff_documents
 from agentsd.core.plan.plan import Change, FieldChange, Plan, Quarantined
@@ -46,11 +47,17 @@ T = TypeVar("T")
 _RUN = re.compile("`{3,}")
 
 
-def format_plan_markdown(plan: Plan, *, notes: Sequence[str] = (), prefix: str = "") -> str:
+def format_plan_markdown(
+    plan: Plan,
+    *,
+    notes: Sequence[str] = (),
+    prefix: str = "",
+    masker: Masker = Masker(),  # noqa: B008  (frozen)
+) -> str:
     """Return the plan in GitHub's Markdown: a line of counts, a table and folded details.
 
     At most ``MAX_BYTES`` of UTF-8; what does not fit is counted. ``notes`` are Markdown already.
-    ``prefix`` precedes the files' paths.
+    ``prefix`` precedes the files' paths; ``masker`` hides the secret fields of new agents.
     """
     page = _Page()
     page.add(f"### agentsd plan: {summarise_plan(plan)}\n")
@@ -62,7 +69,8 @@ def format_plan_markdown(plan: Plan, *, notes: Sequence[str] = (), prefix: str =
         page.fill(rows, str, _TABLE_BYTES, "\n… and {} more.\n")
     rest = "\n{} more are omitted here: see the job's log, or run it locally.\n"
     page.fill(plan.quarantined, lambda one: _format_quarantined(one, prefix), MAX_BYTES, rest)
-    page.fill([change for change in plan.changes if _list_fields(change)], _format_detail, MAX_BYTES, rest)
+    detailed = [(change, fields) for change in plan.changes if (fields := _list_fields(change, masker))]
+    page.fill(detailed, lambda one: _format_detail(*one), MAX_BYTES, rest)
     return page.text
 
 
@@ -183,15 +191,14 @@ def _format_quarantined(one: Quarantined, prefix: str) -> str:
     )
 
 
-def _list_fields(change: Change) -> tuple[FieldChange, ...]:
+def _list_fields(change: Change, masker: Masker) -> tuple[FieldChange, ...]:
     """Return the fields that differ; for a new agent, all of its fields."""
     if change.operation == "create" and change.desired is not None:
-        return diff_documents({}, change.desired.value)
+        return diff_documents({}, change.desired.value, masker=masker)
     return change.fields
 
 
-def _format_detail(change: Change) -> str:
-    fields = _list_fields(change)
+def _format_detail(change: Change, fields: Sequence[FieldChange]) -> str:
     texts = [one for one in fields if _is_text(one)]
     lines = [
         f"- {format_code(format_pointer(one.pointer))}: {_format_value(one)}"

@@ -7,13 +7,13 @@ shown as line diffs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from agentsd.core.masker import Masker
 from agentsd.core.names import escape_unprintable
 from agentsd.core.plan.diff import FieldChange, diff_documents
-from agentsd.core.secret import MASK, is_secret_name
 from agentsd.core.text.line_diff import diff_lines
 from agentsd.core.text.render import Line, field_to_json, format_fields
 from agentsd.core.violations import format_pointer
@@ -40,27 +40,18 @@ class RevisionState:
     attached: Mapping[str, str] = field(default_factory=dict)  # path → start of the digest
 
 
-def diff_revisions(old: RevisionState, new: RevisionState) -> tuple[FieldChange, ...]:
+def diff_revisions(old: RevisionState, new: RevisionState, masker: Masker) -> tuple[FieldChange, ...]:
     """Return the changes: names first, then the manifest's fields, then the files beside it."""
-    found = (
+    return (
         *diff_documents({"slug": old.slug, "path": old.path}, {"slug": new.slug, "path": new.path}),
-        *diff_documents(old.value, new.value),
+        *diff_documents(old.value, new.value, masker=masker),
         *diff_documents(_collect_texts(old), _collect_texts(new)),
         *diff_documents({"attached": old.attached}, {"attached": new.attached}),
     )
-    return tuple(map(_mask_change, found))
 
 
 def _collect_texts(state: RevisionState) -> dict[str, str]:
     return {} if state.prompt is None else {"prompt": state.prompt}
-
-
-def _mask_change(change: FieldChange) -> FieldChange:
-    """Mask a plain value under a secret's name: a manifest should not contain one."""
-    if not any(is_secret_name(part) for part in change.pointer if isinstance(part, str)):
-        return change
-    old, new = (None if value in (None, "") else MASK for value in (change.old, change.new))
-    return replace(change, old=old, new=new)
 
 
 def changes_to_json(found: Sequence[FieldChange]) -> list[dict[str, Any]]:

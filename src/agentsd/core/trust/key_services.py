@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from agentsd.core.trust.outbound import Outbound
+from agentsd.core.trust.rules import NO_ORIGIN, normalise_origin
 from agentsd.core.violations import Pointer
 
 KEY_SERVICES_SETTING = "AGENTSD_KEY_SERVICES"
@@ -336,11 +337,9 @@ def _match_field(key: Mapping[str, Any], name: str, form: re.Pattern[str], what:
 
 
 def _normalise_origin(match: re.Match[str]) -> tuple[str, str]:
-    """Return (normalised origin, host)."""
-    scheme, host = match["scheme"].lower(), match["host"].lower()
-    default = {"https": "443", "http": "80"}[scheme]
-    port = match["port"] or default
-    return f"{scheme}://{host}" + ("" if port == default else f":{port}"), host
+    """Return (normalised origin, host); of an impossible port or address, the text itself."""
+    origin = normalise_origin(match[0])
+    return match[0].lower().rstrip("/") if origin == NO_ORIGIN else origin, match["host"].lower()
 
 
 def _need_of_vault(key: Mapping[str, Any]) -> _KeyNeed:

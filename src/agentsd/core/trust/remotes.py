@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from agentsd.core.errors import ConfigError
+from agentsd.core.trust.rules import format_authority
 
 Scheme = Literal["https", "http", "ssh", "git", "file"]
 
@@ -82,8 +83,7 @@ def _parse_url(text: str) -> Remote:
     _refuse_secrets(parts)
     if scheme == "file":
         return Remote(text, scheme, "", parts.path)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    return Remote(text, scheme, host if port in (None, _PORTS[scheme]) else f"{host}:{port}", parts.path)
+    return Remote(text, scheme, format_authority(parts.hostname or "", port, _PORTS[scheme]), parts.path)
 
 
 def _refuse_secrets(parts: SplitResult) -> None:

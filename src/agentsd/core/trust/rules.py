@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ NO_ORIGIN = "an impossible address"
 """Origin of a value that is not a URL; never trusted."""
 
 
+@lru_cache(maxsize=64)  # few and small: a manifest's URL may be long
 def normalise_origin(url: str) -> str:
     """Return scheme, host and port, normalised.
 
@@ -27,9 +29,23 @@ def normalise_origin(url: str) -> str:
         return NO_ORIGIN
     if not (parts.scheme and parts.hostname):
         return NO_ORIGIN
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    shown = "" if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{port}"
-    return f"{parts.scheme}://{host.lower()}{shown}"
+    return f"{parts.scheme}://{format_authority(parts.hostname, port, _DEFAULT_PORTS.get(parts.scheme))}"
+
+
+def format_authority(host: str, port: int | None, default_port: int | None) -> str:
+    """Return host and port as in a URL: IPv6 in brackets, no default port."""
+    shown = "" if port in (None, default_port) else f":{port}"
+    return f"[{host}]{shown}".lower() if ":" in host else f"{host}{shown}".lower()
+
+
+def is_http_url(text: str) -> bool:
+    """Return whether ``text`` is the URL of an HTTP server, written without blanks."""
+    try:
+        parts = urlsplit(text)
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return fit and text.isprintable() and " " not in text
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,13 @@ from agentsd.core.errors import AgentsdError
 from agentsd.files.atomic.temp_files import (
     TEMPORARY_NAME,
     compute_mark,
-    is_alive,
     open_temp_file,
     read_content,
     stat_file,
     sync_folder,
 )
+from agentsd.system.file_lock import try_lock
+from agentsd.system.process_table import is_alive
 
 _AT_FDCWD = -100  # fcntl.h: paths are relative to the working folder, as usual
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
@@ -216,22 +217,19 @@ def _open_locked(path: Path) -> int:
         except FileNotFoundError:
             break
         with suppress(FileNotFoundError):
-            if _try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
+            if _lock_where_supported(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         os.close(descriptor)
         time.sleep(_PAUSE_SECONDS)
     raise FileChanged(path)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _lock_where_supported(descriptor: int) -> bool:
     """Return True if the lock was taken, False if another process or task holds it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return try_lock(descriptor)
     except OSError:  # a file system without locks: the exchange alone has to suffice
         return True
-    return True
 
 
 def _is_settled(displaced: Path, expected: bytes) -> bool:

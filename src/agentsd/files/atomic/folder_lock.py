@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
+from agentsd.system.file_lock import try_lock
 
 _PAUSE_SECONDS = (0.002, 0.1)  # between attempts: initial, and maximum
 
@@ -56,10 +56,9 @@ def _try_lock(root: Path) -> int | None:
     except OSError as error:
         raise _make_refusal(root, error) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), root.stat()):
+        if try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), root.stat()):
             return descriptor
-    except (BlockingIOError, FileNotFoundError):  # held, or moved away meanwhile
+    except FileNotFoundError:  # moved away meanwhile
         pass
     except OSError as error:
         os.close(descriptor)

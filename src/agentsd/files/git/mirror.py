@@ -9,7 +9,6 @@ is made anew. Git's messages are never passed on: they may quote a URL.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from agentsd.core.errors import AgentsdError
 from agentsd.core.trust.remotes import Remote
 from agentsd.files.git.command import GitResult, run
+from agentsd.system.file_lock import wait_for_lock
 
 FETCH_DEPTH = 50
 """Commits of history that are kept: enough to detect in which direction a ref moved."""
@@ -247,7 +247,10 @@ class Mirror:
         except OSError as error:
             raise PullFailed(f"cannot write in {path.parent}: {error.strerror}", hint=_DISK_HINT) from None
         try:
-            await _lock_descriptor(descriptor, path)
+            deadline = asyncio.get_running_loop().time() + FIRST_FETCH_SECONDS
+            if not await wait_for_lock(descriptor, deadline, _PAUSE_SECONDS):
+                hint = "set a different AGENTSD_GIT_DIR for each"
+                raise PullFailed(f"another process holds {path}", hint=hint)
             yield (descriptor,)
         finally:
             os.close(descriptor)
@@ -289,17 +292,3 @@ def _list_full_names(ref: str) -> list[str]:
     if ref == "HEAD" or ref.startswith("refs/") or _SHA.fullmatch(ref):
         return [ref]
     return [f"refs/heads/{ref}", f"refs/tags/{ref}"]
-
-
-async def _lock_descriptor(descriptor: int, path: Path) -> None:
-    deadline = asyncio.get_running_loop().time() + FIRST_FETCH_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if asyncio.get_running_loop().time() >= deadline:
-                hint = "set a different AGENTSD_GIT_DIR for each"
-                raise PullFailed(f"another process holds {path}", hint=hint) from None
-            await asyncio.sleep(_PAUSE_SECONDS)
-        else:
-            return

@@ -13,7 +13,6 @@ Two locks, taken in this order:
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import re
@@ -27,6 +26,7 @@ from typing import TypeVar
 from agentsd.core.errors import AgentsdError, ConfigError
 from agentsd.core.names import escape_unprintable
 from agentsd.files.git.command import GitResult, find_repository, run
+from agentsd.system.file_lock import wait_for_lock
 
 GIT_TIMEOUT_SECONDS = 30.0
 """Timeout of one git process: signing and filters may be slow."""
@@ -156,10 +156,8 @@ class Repository:
         except OSError as error:
             raise _make_unwritable(self.git_dir, error.strerror) from None
         try:
-            while not _try_flock(descriptor):
-                if _get_loop_time() >= deadline:
-                    raise GitBusy(f"another agentsd process is writing to {self.top}", hint="try again")
-                await asyncio.sleep(_PAUSE_SECONDS)
+            if not await wait_for_lock(descriptor, deadline, _PAUSE_SECONDS):
+                raise GitBusy(f"another agentsd process is writing to {self.top}", hint="try again")
             yield replace(self, held=(descriptor,))
         finally:
             os.close(descriptor)
@@ -249,14 +247,6 @@ def compute_deadline(seconds: float) -> float:
 
 def _get_loop_time() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _try_flock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _write_mark(lock: Path) -> None:

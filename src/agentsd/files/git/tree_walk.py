@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from agentsd.core.names import escape_unprintable
 from agentsd.core.violations import Violation
-from agentsd.files.budget import DEFAULT_LIMITS, TreeBudget, TreeLimits
+from agentsd.files.budget import DEFAULT_LIMITS, TreeBudget
 from agentsd.files.tree import ATTACHMENT_MAX, find_foreign_link, is_attachment_name, is_manifest_name
 
 _LINKS_MAX = 40
@@ -77,10 +77,10 @@ _Place = tuple[str, ...]
 class CommitWalk:
     """Walk over the entries of the tree within the budget; ``links``: target of each, by object."""
 
-    def __init__(self, root: Folder, links: Mapping[str, str], limits: TreeLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, root: Folder, links: Mapping[str, str]) -> None:
         self._root = root
         self._links = links
-        self._budget = TreeBudget(limits)
+        self._budget = TreeBudget(DEFAULT_LIMITS)
 
     def run(self) -> Iterator[FoundBlob]:
         """Yield every manifest-like entry, in name order; then the violations of the budget."""

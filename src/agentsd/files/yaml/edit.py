@@ -1,26 +1,26 @@
 """Edits of a YAML text that change as little of it as possible.
 
 The old value and the new one are compared, and the text is cut only where they differ: comments,
-order, blank lines, quotes and ciphertexts elsewhere keep their bytes. The result is parsed again
+order, blank lines, quotes and ciphertexts elsewhere keep their bytes. The result is parsed
 before it is returned, so a form that this module does not support costs its comments or an
-error, never a wrong value.
+error, never a wrong value. Each text is parsed once: the result is a document that can be edited again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.manifest.document import parse_document
+from agentsd.core.manifest.document import Document, parse_document
 from agentsd.files.yaml import emitter as emit
 from agentsd.files.yaml.blocks import CannotEdit
 from agentsd.files.yaml.emitter import Style, is_same_value
-from agentsd.files.yaml.layout import BLOCKS, Unsupported, YamlEntry, YamlText
+from agentsd.files.yaml.layout import BLOCKS, Unsupported, YamlEntry, YamlText, compose_nodes
 from agentsd.files.yaml.match import match_list, match_mapping
 from agentsd.files.yaml.text_edits import TextEdit, apply_edits, make_block_edits, make_flow_edits
 
@@ -31,45 +31,87 @@ _FIRST_BREAK = re.compile(r"[^\r\n]*\r\n")
 _SEAL_KEY = "sops"
 
 
+@dataclass(frozen=True, slots=True)
+class EditableDocument(Document):
+    """Document with the events of its parse, so that its text can be edited without another one."""
+
+    events: Sequence[Any] = field(default=(), repr=False, compare=False)
+
+
+def parse_editable(path: str, data: bytes) -> EditableDocument:
+    """Return the document in ``data``, to be edited. Raises as ``parse_document``."""
+    events: list[Any] = []
+    document = parse_document(path, data, events)
+    return EditableDocument(path, data, document.value, events)
+
+
 def update_text(text: str, value: Mapping[str, Any]) -> str:
     """Return the YAML text that parses as ``value`` and differs from ``text`` as little as possible.
 
+    As ``update_document``, which see.
+    """
+    return update_document(Document("", text.encode("utf-8", "surrogatepass"), {}), value).data.decode()
+
+
+def update_document(document: Document, value: Mapping[str, Any]) -> EditableDocument:
+    """Return the document that contains ``value`` and whose text differs as little as possible.
+
     New keys are put behind the one that precedes them in ``value``, and before ``sops:``. A removed
-    key takes its comments along: that on its line, and those directly above it. A ``text`` that
-    contains no value yet is extended. Raises ``InvalidManifests`` if ``text`` is not valid YAML of a
+    key takes its comments along: that on its line, and those directly above it. A text that
+    contains no value yet is extended. Raises ``InvalidManifests`` if the text is not valid YAML of a
     manifest, ``CannotEdit`` if ``value`` cannot be written.
     """
-    mark, body = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
-    _read_value(body)
+    reading = _read_document(document)
     try:
         for deep in (True, False):
-            if (done := _apply_value(body, value, deep)) is not None:
-                return mark + done
+            if (done := _apply_value(reading, value, deep)) is not None:
+                data = (reading.mark + done.text).encode()
+                return EditableDocument(document.path, data, done.value or {}, done.events)
     except (RecursionError, ValueError, TypeError):  # too deep, half a surrogate pair, a huge number
         pass
     raise CannotEdit("the file cannot be edited to contain these values", hint="edit the file manually")
 
 
-def _apply_value(text: str, value: Mapping[str, Any], deep: bool) -> str | None:
-    """Return ``text`` with ``value`` in it; None if the result does not parse as ``value``."""
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Text, parsed. ``value`` is None if there are only comments and ``---``."""
+
+    text: str  # without a byte order mark
+    value: dict[str, Any] | None
+    events: Sequence[Any]
+    mark: str = ""  # the byte order mark
+
+
+def _read_document(document: Document) -> _Reading:
+    text = document.data.decode()
+    if text.startswith("\ufeff"):  # positions are counted without it
+        return replace(_read_text(text[1:]), mark="\ufeff")
+    if isinstance(document, EditableDocument):
+        return _Reading(text, document.value, document.events)
+    return _read_text(text)
+
+
+def _apply_value(reading: _Reading, value: Mapping[str, Any], deep: bool) -> _Reading | None:
+    """Return the text with ``value`` in it; None if the result does not parse as ``value``."""
     try:
         for _ in range(_PASSES):
-            old = _read_value(text)
-            if old is not None and is_same_value(old, value):
-                return text
-            text = _TextUpdater(text, deep).run(old or {}, value)
-        return text if is_same_value(_read_value(text), value) else None
+            if reading.value is not None and is_same_value(reading.value, value):
+                return reading
+            reading = _read_text(_TextUpdater(reading, deep).run(reading.value or {}, value))
+        return reading if is_same_value(reading.value, value) else None
     except InvalidManifests:
         return None
 
 
-def _read_value(text: str) -> dict[str, Any] | None:
-    """Return the value; None if there are only comments and ``---``. Raises ``InvalidManifests``."""
+def _read_text(text: str) -> _Reading:
+    """Parse a text without a byte order mark. Raises ``InvalidManifests``."""
+    events: list[Any] = []
     try:
-        return parse_document("", text.encode()).value
+        return _Reading(text, parse_document("", text.encode(), events).value, events)
     except InvalidManifests as error:
-        if {one.code for one in error.violations} == {"yaml-root"} and _is_blank(YamlText(text).root):
-            return None
+        codes = {one.code for one in error.violations}
+        if codes == {"yaml-root"} and _is_blank(compose_nodes(events)):
+            return _Reading(text, None, events)
         raise
 
 
@@ -80,9 +122,9 @@ def _is_blank(node: Any) -> bool:
 class _TextUpdater:
     """Collector of the edits that one text needs."""
 
-    def __init__(self, text: str, deep: bool) -> None:
-        self.sheet = YamlText(text)
-        self.text = text
+    def __init__(self, reading: _Reading, deep: bool) -> None:
+        self.sheet = YamlText(reading.text, reading.events)
+        self.text = reading.text
         self.deep = deep  # False: a changed section is rewritten as a whole
         self.style = detect_style(self.sheet)
         self.cuts: list[TextEdit] = []

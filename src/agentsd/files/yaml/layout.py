@@ -7,7 +7,8 @@ it ends where its last value does, so that comments and blank lines below it sta
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,20 +35,21 @@ class YamlEntry:
 
 
 class YamlText:
-    """Text that ``parse_document`` accepts, and its nodes (``root`` is None if there are none)."""
+    """Text that ``parse_document`` accepts, and its nodes (``root`` is None if there are none).
 
-    def __init__(self, text: str) -> None:
+    ``events`` are those that ``parse_document`` met: the text is not parsed again.
+    """
+
+    def __init__(self, text: str, events: Iterable[Any]) -> None:
         self.text = text
-        self.root: Any = yaml.compose(text, Loader=yaml.CSafeLoader)
-        tokens = yaml.scan(text, Loader=yaml.CSafeLoader)
-        self._dashes = [one.start_mark.index for one in tokens if isinstance(one, yaml.BlockEntryToken)]
+        self.root: Any = compose_nodes(events)
         self._lines = [0, *(found.end() for found in _BREAK.finditer(text))]
 
     def entries(self, node: Any) -> list[YamlEntry]:
         """Return the entries of a mapping or list in the order of the text. Raises ``Unsupported``."""
         if isinstance(node, yaml.MappingNode):
             return [self._pair(key, value, bool(node.flow_style)) for key, value in node.value]
-        return [self._element(i, value, bool(node.flow_style)) for i, value in enumerate(node.value)]
+        return [self._element(node, index) for index in range(len(node.value))]
 
     def _pair(self, key: Any, value: Any, in_flow: bool) -> YamlEntry:
         end = key.end_mark.index
@@ -56,12 +58,27 @@ class YamlText:
             raise Unsupported
         return YamlEntry(key.value, key.start_mark.index, colon.end() if colon else end, value)
 
-    def _element(self, index: int, value: Any, in_flow: bool) -> YamlEntry:
+    def _element(self, node: Any, index: int) -> YamlEntry:
+        value = node.value[index]
         start = value.start_mark.index
-        if in_flow:
+        if node.flow_style:
             return YamlEntry(index, start, start, value)
-        dash = self._dashes[bisect_left(self._dashes, start) - 1]
+        dash = self._find_dash(node, start)
         return YamlEntry(index, dash, dash + 1, value)
+
+    def _find_dash(self, node: Any, start: int) -> int:
+        """Return the position of the dash before the element at ``start``.
+
+        A block list starts at its first dash, and the others are below it, first on their lines. Between
+        such a dash and its element there are only spaces and comments.
+        """
+        column, first = int(node.start_mark.column), int(node.start_mark.index)
+        place = bisect_right(self._lines, start) - 1
+        while (dash := self._lines[place] + column) > first:
+            if dash < start and self.text[dash] == "-" and self.leads(dash):
+                return dash
+            place -= 1
+        return first
 
     # Lines
 
@@ -169,6 +186,34 @@ class YamlText:
                 return count_indent(line)
             place = self.next_line(place)
         return 0
+
+
+def compose_nodes(events: Iterable[Any]) -> Any:
+    """Return the root node of the only document in ``events``, without tags; None if there is none."""
+    root: Any = None
+    open_nodes: list[Any] = []
+    for event in events:
+        kind = event.__class__
+        if kind is yaml.ScalarEvent:
+            node: Any = yaml.ScalarNode("", event.value, event.start_mark, event.end_mark, event.style)
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            cls = yaml.MappingNode if kind is yaml.MappingStartEvent else yaml.SequenceNode
+            node = cls("", [], event.start_mark, None, event.flow_style)
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            ended = open_nodes.pop()
+            ended.end_mark = event.end_mark
+            if isinstance(ended, yaml.MappingNode):
+                ended.value = list(zip(ended.value[::2], ended.value[1::2], strict=True))
+            continue
+        else:
+            continue
+        if open_nodes:
+            open_nodes[-1].value.append(node)
+        else:
+            root = node
+        if kind is not yaml.ScalarEvent:
+            open_nodes.append(node)
+    return root
 
 
 def is_comment(line: str) -> bool:

@@ -12,14 +12,14 @@ from pydantic import Field
 
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import VECTOR_LIMITS
-from agentsd.providers.network import NetworkSettings, OptionalApiKey
+from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, encode_json
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 
-class OpenAIEmbeddingSettings(NetworkSettings):
+class OpenAIEmbeddingSettings(HttpSettings):
     """Settings of ``openai-compatible`` as an embedder."""
 
     kind: ClassVar[str] = "embedding"
@@ -53,10 +53,10 @@ class OpenAIEmbedding:
 
     def __init__(self, settings: OpenAIEmbeddingSettings, sessions: HttpSessions) -> None:
         self._who = VendorRef(settings.provider, settings.kind)
-        url = settings.api_url.rstrip("/") + settings.embeddings_path
-        headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
+        url = settings.make_url(settings.api_url, settings.embeddings_path)
+        headers = settings.request_headers()
         self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, VECTOR_LIMITS)
-        self._how: dict[str, Any] = {"model": settings.model, "encoding_format": "float"}
+        self._how = settings.add_body({"model": settings.model, "encoding_format": "float"})
         if settings.dimensions is not None:
             self._how["dimensions"] = settings.dimensions
         self.address = url

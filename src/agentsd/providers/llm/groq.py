@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.core.text.messages import FREE, MessageRules
 from agentsd.providers.llm.openai_compatible import CompletionsSettings, build_client
 from agentsd.providers.network import ApiKey
 from agentsd.providers.schema import Url, UrlPath
@@ -15,6 +16,7 @@ from agentsd.providers.vendor import Vendor
 class GroqSettings(CompletionsSettings):
     """Settings of ``groq.com``."""
 
+    message_rules: ClassVar[MessageRules] = FREE
     home: ClassVar[frozenset[str]] = frozenset({"https://api.groq.com"})
 
     provider: Literal["groq.com"]

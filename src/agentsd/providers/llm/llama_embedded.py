@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from agentsd.core.errors import ConfigError, ProviderError
+from agentsd.core.text.messages import STRICT, arrange_messages
 from agentsd.core.trust.engine_limits import (
     CONTEXT_HINT,
     DEFAULT_CONTEXT_TOKENS,
@@ -141,6 +142,8 @@ class EmbeddedLlama:
         if "max_completion_tokens" in asked:
             asked["max_tokens"] = asked.pop("max_completion_tokens")
         body = {**self._defaults, **asked, "stream": True, "return_progress": True}
+        if isinstance(request["messages"], list):  # else llama.cpp itself refuses it
+            body["messages"] = arrange_messages(request["messages"], STRICT)
         async with aclosing(self._claim.stream("chat", {}, json.dumps(body).encode())) as parts:
             async for part in parts:
                 yield self._parsed(part.body)

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.core.text.messages import FREE, MessageRules
 from agentsd.providers.llm.openai_compatible import CompletionsSettings, build_client
 from agentsd.providers.network import ApiKey
 from agentsd.providers.schema import Url, UrlPath
@@ -16,6 +17,7 @@ from agentsd.providers.vendor import Vendor
 class OpenAISettings(CompletionsSettings):
     """Settings of ``openai.com``."""
 
+    message_rules: ClassVar[MessageRules] = FREE
     home: ClassVar[frozenset[str]] = frozenset({"https://api.openai.com"})
 
     renames: ClassVar[Mapping[str, str | None]] = {"max_tokens": "max_completion_tokens"}

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.core.manifest.agent import PLAIN_FIELD, StrictModel
+from agentsd.core.text.messages import STRICT, MessageRules, arrange_messages
 from agentsd.providers.errors import VendorRef, make_closed_early_error, make_protocol_error
 from agentsd.providers.limits import CHAT_LIMITS
-from agentsd.providers.network import NetworkSettings, OptionalApiKey
+from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, decode_json, encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -27,8 +30,30 @@ DONE_EVENT = b"[DONE]"
 """Last event of a stream."""
 
 
-class CompletionsSettings(NetworkSettings):
+class MessageSettings(StrictModel):
+    """Settings of ``messages``: the order and roles that a model's chat template takes."""
+
+    system: Annotated[
+        Literal["anywhere", "first", "user"] | None,
+        Field(
+            description="Where system messages may be: anywhere, one in front, or as a part of the user's.",
+            examples=["first"],
+        ),
+    ] = None
+    alternate: Annotated[
+        bool | None,
+        Field(description="Whether the user begins, and both alternate.", examples=[True]),
+    ] = None
+
+
+class CompletionsSettings(HttpSettings):
     """Base of the settings of every OpenAI-compatible vendor."""
+
+    message_rules: ClassVar[MessageRules] = STRICT
+    """What this vendor's chat templates take."""
+
+    two_limits: ClassVar[bool] = False
+    """Whether a limit is sent under its older name, too: a server may know that one only."""
 
     renames: ClassVar[Mapping[str, str | None]] = {}
     """Request keys that this vendor names differently (None: it refuses the key)."""
@@ -80,23 +105,43 @@ class CompletionsSettings(NetworkSettings):
         ),
     ] = None
 
+    messages: Annotated[
+        MessageSettings | None,
+        Field(
+            description="What the model's chat template takes; the vendor's default where absent.",
+            examples=[{"system": "user", "alternate": True}],
+        ),
+    ] = None
+    client_options: Annotated[
+        list[str] | None,
+        Field(
+            description="Request fields of clients that are passed on besides the usual ones, such as "
+            "`store` or `service_tier`, which keep data or cost more.",
+            examples=[["service_tier"]],
+            json_schema_extra=PLAIN_FIELD,
+        ),
+    ] = None
+
     @property
     def url(self) -> str:
         """Return the URL that completions are posted to."""
-        return self.api_url.rstrip("/") + self.completions_path
+        return self.make_url(self.api_url, self.completions_path)
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers that authenticate a request."""
-        return {"Authorization": f"Bearer {self.api_key.reveal()}"} if self.api_key else {}
+    def rules(self) -> MessageRules:
+        """Return what the chat template takes: the vendor's rules, with the section's own."""
+        own = self.messages.model_dump(exclude_none=True) if self.messages else {}
+        return replace(self.message_rules, **own)
 
     def defaults(self) -> dict[str, Any]:
         """Return the manifest's own request keys: they apply unless a request overrides them."""
         chosen = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
-        return {key: value for key, value in chosen.items() if value is not None}
+        return self.add_body({key: value for key, value in chosen.items() if value is not None})
 
 
 class OpenAICompatibleSettings(CompletionsSettings):
-    """Any server that speaks OpenAI's chat completions: vLLM, Ollama, LM Studio, Azure, LiteLLM."""
+    """Any server that speaks OpenAI's chat completions: vLLM, Ollama, LM Studio, LiteLLM."""
+
+    two_limits: ClassVar[bool] = True
 
     provider: Literal["openai-compatible"]
 
@@ -109,11 +154,13 @@ class OpenAICompatible:
 
     def __init__(self, settings: CompletionsSettings, sessions: HttpSessions) -> None:
         who = VendorRef(settings.provider, settings.kind)
-        self._endpoint = Endpoint(sessions, settings.url, who, settings.headers(), settings.timeouts)
+        self._endpoint = Endpoint(sessions, settings.url, who, settings.request_headers(), settings.timeouts)
         self._who = who
         self._model = settings.model
         self._defaults = settings.defaults()
         self._renames = settings.renames
+        self._rules = settings.rules()
+        self._two_limits = settings.two_limits
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return one whole ``chat.completion`` object. Raises ``ProviderError``."""
@@ -153,9 +200,12 @@ class OpenAICompatible:
     def _body(self, request: Mapping[str, Any], *, stream: bool) -> bytes:
         asked = {key: value for key, value in request.items() if value is not None}
         defaults = self._defaults
-        if "max_completion_tokens" in asked and "max_tokens" in defaults:
+        limit = asked.get("max_completion_tokens")
+        if limit is not None and "max_tokens" not in asked:
             defaults = {key: value for key, value in defaults.items() if key != "max_tokens"}
+            asked |= {"max_tokens": limit} if self._two_limits else {}
         body = {**defaults, **asked, "model": self._model, "stream": stream}
+        body["messages"] = arrange_messages(request["messages"], self._rules)
         if self._renames:
             body = dict(_rename_keys(body.items(), self._renames))
         return encode_json(self._who, body)

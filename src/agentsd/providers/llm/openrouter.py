@@ -53,10 +53,10 @@ class OpenRouterSettings(CompletionsSettings):
         ),
     ] = None
 
-    def headers(self) -> dict[str, str]:
+    def auth_headers(self) -> dict[str, str]:
         """Return the key, and the app's name and address if the manifest has them."""
         extra = {"HTTP-Referer": self.app_url, "X-Title": self.app_name}
-        return super().headers() | {name: value for name, value in extra.items() if value}
+        return super().auth_headers() | {name: value for name, value in extra.items() if value}
 
 
 VENDOR = Vendor(OpenRouterSettings, build_client)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar, cast
 
+from agentsd.audio.rates import resample_stream
 from agentsd.core.errors import ConfigError, OptionRefused
 from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
 from agentsd.providers.catalog import Catalog
@@ -173,17 +174,6 @@ def _close_members(members: Sequence[ChainMember[Any]]) -> None:
 
 def convert_rate(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncIterator[bytes]:
     """Convert 16-bit mono PCM to another rate; return the same stream if the rates are equal."""
-    return pcm if source == target else _convert_rate(pcm, source, target)
-
-
-async def _convert_rate(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncGenerator[bytes, None]:
-    import numpy as np
-    import soxr
-
-    stream = soxr.ResampleStream(source, target, 1, dtype="int16")
-    async with aclosing(cast("AsyncGenerator[bytes, None]", pcm)) as chunks:
-        async for chunk in chunks:
-            if converted := stream.resample_chunk(np.frombuffer(chunk, "<i2")).tobytes():
-                yield converted
-    if rest := stream.resample_chunk(np.empty(0, "<i2"), last=True).tobytes():
-        yield rest
+    if source == target:
+        return pcm
+    return resample_stream(cast("AsyncGenerator[bytes, None]", pcm), source, target)

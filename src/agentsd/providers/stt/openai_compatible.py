@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from copy import copy
 from io import BytesIO
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import orjson
 from pydantic import Field
 
-from agentsd.audio.pcm import make_wav
+from agentsd.audio.wav import make_wav
 from agentsd.providers.base import ProviderRejected, Transcript
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import TRANSCRIPT_LIMITS
-from agentsd.providers.network import NetworkSettings, OptionalApiKey
+from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.options import ListeningOptions, make_refusal
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.stt.timed_transcripts import parse_segments
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 
-class OpenAITranscriptionSettings(NetworkSettings):
+class OpenAITranscriptionSettings(HttpSettings):
     """Settings of ``openai-compatible`` as a listener."""
 
     kind: ClassVar[str] = "stt"
@@ -81,11 +82,11 @@ class OpenAITranscription:
 
     def __init__(self, settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> None:
         self._who = VendorRef(settings.provider, settings.kind)
-        headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
+        headers = settings.request_headers()
         self._endpoint, self._translations = (
             Endpoint(
                 sessions,
-                settings.api_url.rstrip("/") + path,
+                settings.make_url(settings.api_url, path),
                 self._who,
                 headers,
                 settings.timeouts,
@@ -95,7 +96,8 @@ class OpenAITranscription:
         )
         self.sample_rate = settings.sample_rate
         fields = {"model": settings.model, "language": settings.language, "prompt": settings.prompt}
-        self._fields = {name: value for name, value in fields.items() if value is not None}
+        known = {name: value for name, value in fields.items() if value is not None}
+        self._fields = {name: _to_field(value) for name, value in settings.add_body(known).items()}
         self._times: list[str] = []  # granularities to ask for: segment, word
 
     def tune(self, options: ListeningOptions) -> OpenAITranscription:
@@ -158,6 +160,11 @@ class OpenAITranscription:
         wav = BytesIO(make_wav(self.sample_rate, audio))  # a file is sent in pieces; bytes would be at once
         form.add_field("file", wav, filename="speech.wav", content_type="audio/wav")
         return form
+
+
+def _to_field(value: Any) -> str:
+    """Return a value as a field of a form."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def build_client(settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> OpenAITranscription:

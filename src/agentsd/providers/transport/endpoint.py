@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from agentsd.core.errors import ProviderError
 from agentsd.providers.base import ProviderRejected
 from agentsd.providers.errors import (
     VendorRef,
@@ -29,6 +31,7 @@ from agentsd.providers.transport.sse import ErrorEvent, EventParser, EventTooLon
 
 if TYPE_CHECKING:
     import asyncio
+    from types import TracebackType
 
     import aiohttp
 
@@ -75,10 +78,9 @@ class Endpoint:
         """Give the claim up."""
         await self._claim.release()
 
-    @asynccontextmanager
-    async def post(
+    def post(
         self, body: bytes | aiohttp.FormData, accept: str = "application/json"
-    ) -> AsyncIterator[VendorReply]:
+    ) -> AbstractAsyncContextManager[VendorReply]:
         """Send ``body`` and yield the answer once its head has come. Raises ``ProviderError``.
 
         An answer that was not read to its end when the context ends closes the connection.
@@ -86,25 +88,75 @@ class Endpoint:
         headers = {**self.headers, "Accept": accept}
         if isinstance(body, bytes):
             headers["Content-Type"] = "application/json"
-        with translate_errors(self.who):
-            response = await self._send(body, headers)
-            try:
-                if response.status >= 300:
-                    code = await _read_error_code(response)
-                    raise make_status_error(self.who, response.status, response.headers, code)
-                yield VendorReply(response, self)
-            finally:
-                if response.content.at_eof():
-                    response.release()
-                else:
-                    response.close()
+        return _Exchange(self, body, headers)
 
-    async def _send(self, body: Any, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        import aiohttp
+    async def send(self, body: Any, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Return the response once its head has come. Raises what aiohttp raises.
 
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect)
+        A redirect is an answer here, as in the session's middleware, which costs a call on its own.
+        """
         async with limit_time(self.timeouts.first):
-            return await self.session.post(self.url, data=body, headers=headers, timeout=limits)
+            return await self.session.post(
+                self.url,
+                data=body,
+                headers=headers,
+                timeout=_limit_connect(self.timeouts.connect),
+                allow_redirects=False,
+                middlewares=(),
+            )
+
+
+class _Exchange(AbstractAsyncContextManager["VendorReply"]):
+    """One request and its answer: a class, since a generator's context costs as much as the checks."""
+
+    __slots__ = ("_body", "_endpoint", "_headers", "_response")
+
+    def __init__(self, endpoint: Endpoint, body: Any, headers: Mapping[str, str]) -> None:
+        self._endpoint = endpoint
+        self._body = body
+        self._headers = headers
+        self._response: aiohttp.ClientResponse | None = None
+
+    async def __aenter__(self) -> VendorReply:
+        endpoint = self._endpoint
+        with translate_errors(endpoint.who):
+            response = await endpoint.send(self._body, self._headers)
+            if response.status < 300:
+                self._response = response
+                return VendorReply(response, endpoint)
+            try:
+                code = await _read_error_code(response) if response.status >= 400 else None
+                raise make_status_error(endpoint.who, response.status, response.headers, code)
+            finally:
+                _leave(response)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        response, self._response = self._response, None
+        if response is not None:
+            _leave(response)
+        if isinstance(error, Exception) and not isinstance(error, ProviderError):
+            try:
+                with translate_errors(self._endpoint.who):
+                    raise error
+            finally:
+                del error  # it refers to this frame
+
+
+def _leave(response: aiohttp.ClientResponse) -> None:
+    """Give the connection back after a whole answer; close it after a part of one."""
+    if response.content.at_eof():
+        response.release()
+    else:
+        response.close()
+
+
+@cache
+def _limit_connect(seconds: float | None) -> aiohttp.ClientTimeout:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=seconds)
 
 
 class VendorReply:
@@ -126,8 +178,11 @@ class VendorReply:
     async def json(self) -> dict[str, Any]:
         """Return the whole answer as one JSON object."""
         who = self._endpoint.who
-        async with limit_time(self._endpoint.timeouts.first):
+        if self._response.content.is_eof():  # a short answer comes with its head: nothing to wait for
             data = await self._read_all()
+        else:
+            async with limit_time(self._endpoint.timeouts.first):
+                data = await self._read_all()
         value = _parse_bounded(who, data, self._endpoint.limits.values)
         if not isinstance(value, dict):
             raise make_protocol_error(who, "sent an answer that is not a JSON object")
@@ -140,8 +195,11 @@ class VendorReply:
         ``first`` allows the longer wait.
         """
         timeouts, limits = self._endpoint.timeouts, self._endpoint.limits
-        async with limit_time(timeouts.first if first else timeouts.idle):
-            data = await self._response.content.readany()
+        content = self._response.content
+        data = content.read_nowait()  # a timer for each piece would cost more than the piece
+        if not data and not content.at_eof():
+            async with limit_time(timeouts.first if first else timeouts.idle):
+                data = await content.readany()
         self._size += len(data)
         if self._size > limits.stream:
             raise make_too_large_error(self._endpoint.who, "an answer", limits.stream)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import BadAudio, parse_wav_header
+from agentsd.audio.pcm import BadAudio
+from agentsd.audio.wav import parse_wav_header
 from agentsd.providers.base import ProviderTimeout, ProviderUnavailable
 from agentsd.providers.errors import VendorRef, make_protocol_error, make_wrong_rate_error
 from agentsd.providers.local.needs import Needs, require_program

@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import BadAudio, parse_wav_header
+from agentsd.audio.pcm import BadAudio
+from agentsd.audio.wav import parse_wav_header
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.network import NetworkSettings
 from agentsd.providers.options import SpeechOptions, check_speed

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from copy import copy
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import BadAudio, SampleJoiner, WavHeader, parse_wav_header
+from agentsd.audio.pcm import BadAudio, SampleJoiner
+from agentsd.audio.wav import WavHeader, parse_wav_header
 from agentsd.providers.errors import VendorRef, make_protocol_error, make_wrong_rate_error
-from agentsd.providers.network import NetworkSettings, OptionalApiKey
+from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, VendorReply, encode_json
@@ -26,7 +27,7 @@ HEADER_BYTES_MAX = 4096
 """Bytes in which a WAV header must end."""
 
 
-class OpenAISpeechSettings(NetworkSettings):
+class OpenAISpeechSettings(HttpSettings):
     """Settings of ``openai-compatible`` as a speaker."""
 
     kind: ClassVar[str] = "tts"
@@ -68,18 +69,19 @@ class OpenAISpeech:
 
     def __init__(self, settings: OpenAISpeechSettings, sessions: HttpSessions) -> None:
         self._who = VendorRef(settings.provider, settings.kind)
-        url = settings.api_url.rstrip("/") + settings.speech_path
-        headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
+        url = settings.make_url(settings.api_url, settings.speech_path)
+        headers = settings.request_headers()
         self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts)
         self.sample_rate = settings.sample_rate
         self._wav = settings.response_format == "wav"
         how = {"instructions": settings.instructions, "speed": settings.speed}
-        self._how: dict[str, Any] = {
+        own = {
             "model": settings.model,
             "voice": settings.voice,
             "response_format": settings.response_format,
             **{name: value for name, value in how.items() if value is not None},
         }
+        self._how = settings.add_body(own)
 
     def tune(self, options: SpeechOptions) -> OpenAISpeech:
         """Return this voice at the requested speed. Raises ``OptionRefused``."""

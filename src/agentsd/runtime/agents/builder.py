@@ -22,10 +22,10 @@ from agentsd.core.errors import (
 )
 from agentsd.core.manifest.agent import SECTIONS, AgentHead, AgentRow
 from agentsd.core.manifest.document import Document
-from agentsd.core.manifest.layers import find_borrowed_seals, is_from_one_layer, merge_stored_layers
-from agentsd.core.manifest.sections import find_sealed_fields, is_bound, iter_providers
+from agentsd.core.manifest.layers import find_borrowed_seals, merge_stored_layers
+from agentsd.core.manifest.sections import find_misdirected_secrets
 from agentsd.core.names import DEFAULT_OWNER
-from agentsd.core.trust.rules import DestinationsOf, find_misdirected
+from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import format_pointer
 from agentsd.providers.base import Provider, ProviderForbidden
 from agentsd.providers.catalog import Catalog
@@ -195,17 +195,13 @@ class Builder:
         return settings
 
     def _check_destinations(self, row: AgentRow, document: Document, opened: OpenedDocument) -> None:
-        """Check the destinations of secrets, fallbacks included: each of them has secrets of its own."""
-        for pointer, section in iter_providers(opened.value):
-            sealed = find_sealed_fields(opened.sealed, pointer)
-            known = self._catalog.vendor(str(pointer[0]), section.get("provider")).settings.destinations()
-            bound = is_bound(opened.value, pointer)
-            bound = bound and is_from_one_layer(document, pointer, known.bearing(section, sealed))
-            wrong = find_misdirected(section, sealed, known, self._trusted, bound=bound)
-            if wrong:
-                where = format_pointer((*pointer, wrong[0].field))
-                message = f"{row.path}: {where} would send a secret to {wrong[0].origin}"
-                raise DocumentRefused("SecretDestination", message, hint=wrong[0].remedy)
+        """Refuse an agent that would send a secret where it does not belong."""
+        wrong_fields = find_misdirected_secrets(
+            document, opened.value, opened.sealed, self._catalog.destinations, self._trusted
+        )
+        for pointer, wrong in wrong_fields:
+            message = f"{row.path}: {format_pointer(pointer)} would send a secret to {wrong.origin}"
+            raise DocumentRefused("SecretDestination", message, hint=wrong.remedy)
 
 
 def _check_uncovered_seals(row: AgentRow, opened: OpenedDocument) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 
 from agentsd.runtime.agents.change_feed import ChangeFeed
@@ -42,7 +42,6 @@ class LazyOpener:
         tally: ConditionCounts,
         changes: ChangeFeed,
         current: Callable[[], Snapshot],
-        now: Callable[[], datetime],
     ) -> None:
         self.waiting = asyncio.Event()  # there is work for ``verify``
         self._resolver = resolver
@@ -50,7 +49,6 @@ class LazyOpener:
         self._tally = tally
         self._changes = changes
         self._current = current
-        self._now = now
         self._pending: dict[SnapshotEntry, None] = {}  # not opened yet
         self._doubtful: dict[SnapshotEntry, None] = {}  # to be retried later
         self._flights: set[asyncio.Task[None]] = set()
@@ -140,7 +138,7 @@ class LazyOpener:
         except BaseException as error:  # a bug: report it to the waiters, without affecting other agents
             name = type(error).__name__
             _log.error("an agent failed to open", extra={"agent": entry.row.slug, "error": name})
-            said = AgentCondition("Invalid", "Internal", f"opening failed: {name}", self._now())
+            said = AgentCondition("Invalid", "Internal", f"opening failed: {name}", datetime.now(UTC))
             self._settle(entry, Resolution(said, retry=True))
         finally:
             entry.flight = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from uuid import UUID
 
@@ -75,13 +75,11 @@ class EntryPreparation:
         self,
         resolver: Resolver,
         base: Snapshot,
-        now: Callable[[], datetime],
         older: Mapping[UUID, AgentRow] = MappingProxyType({}),
     ) -> None:
         self._resolver = resolver
         self._older = older  # documents that were served by an earlier run
         self._base = base
-        self._now = now
         self._deadline = 0.0
         self.done: list[PreparedEntry] = []
 
@@ -89,14 +87,14 @@ class EntryPreparation:
         """Fill ``done``. When this is cancelled, ``drop`` releases what was built so far."""
         first = self._base.stamp is None
         eager = not first and len(rows) <= EAGER_MAX
-        unopened = make_not_opened_condition(self._now())
+        unopened = make_not_opened_condition(datetime.now(UTC))
         now: list[AgentRow] = []
         for row in rows:
             old = self._base.ids.get(row.id)
             good = old.good if old and old.row.owner == row.owner else self._older.get(row.id)
             if not row.is_active:
                 self.done.append(
-                    PreparedEntry(SnapshotEntry(row, make_suspended_condition(self._now()), good), old)
+                    PreparedEntry(SnapshotEntry(row, make_suspended_condition(datetime.now(UTC)), good), old)
                 )
             elif eager or (old is not None and (old.built or old.interest)):
                 now.append(row)
@@ -119,7 +117,7 @@ class EntryPreparation:
         outcome = await self._resolver.resolve(checked, old, self._deadline)
         if outcome.built is None and outcome.condition.reason == "OpenTimeout":
             self.done.append(
-                PreparedEntry(SnapshotEntry(row, make_not_opened_condition(self._now())), old)
+                PreparedEntry(SnapshotEntry(row, make_not_opened_condition(datetime.now(UTC))), old)
             )  # its first lease waits for the opening
             return
         entry = SnapshotEntry(row, outcome.condition.after(old.condition if old else None), outcome.good)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -51,20 +51,18 @@ class Registry(Leases):
         *,
         warm_limit: int = BUILT_AGENTS_MAX,
         drain_timeout: float = DRAIN_TIMEOUT,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         fallback: FallbackAgent | None = None,
     ) -> None:
         self._metrics = metrics
-        self._now = now
         self._boxes = ProviderPool(builder.build, metrics)
-        self._resolver = Resolver(builder, history, self._boxes, metrics, now)
-        self._snapshot = make_empty_snapshot(now())
+        self._resolver = Resolver(builder, history, self._boxes, metrics)
+        self._snapshot = make_empty_snapshot(datetime.now(UTC))
         self._warm = BuiltAgentCache(warm_limit, drain_timeout, metrics)
         self._tally = ConditionCounts(metrics)
         self._changes = ChangeFeed(metrics)
         self._writing = asyncio.Lock()
         self.openings = LazyOpener(
-            self._resolver, self._warm, self._tally, self._changes, lambda: self._snapshot, now
+            self._resolver, self._warm, self._tally, self._changes, lambda: self._snapshot
         )
         self._fallback = (
             fallback.built(self._boxes) if fallback else BuiltAgent(make_fallback_agent(), {}, self._boxes)
@@ -186,7 +184,7 @@ class Registry(Leases):
         """Build what changed, then swap. Return the removed and the new entries."""
         base = self._snapshot
         stock = await diff_rows(base, loaded, pacer, full=full)
-        preparation = EntryPreparation(self._resolver, base, self._now, older)
+        preparation = EntryPreparation(self._resolver, base, older)
         try:
             await preparation.run(stock.changed, pacer)
             draft = await draft_snapshot(base, stock.gone, preparation.done, pacer)
@@ -196,7 +194,7 @@ class Registry(Leases):
         if self._closed:
             preparation.drop()
             return [], []
-        self._swap(draft.freeze(loaded.head.version, loaded.head.stamp, self._now()), preparation.done)
+        self._swap(draft.freeze(loaded.head.version, loaded.head.stamp, datetime.now(UTC)), preparation.done)
         gone = [prepared.previous for prepared in preparation.done if prepared.previous is not None]
         return [*gone, *stock.gone], preparation.done
 

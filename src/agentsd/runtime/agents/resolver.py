@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from agentsd.core.errors import StoreError
@@ -67,13 +67,11 @@ class Resolver:
         history: DocumentHistory,
         boxes: ProviderPool,
         metrics: Metrics,
-        now: Callable[[], datetime],
     ) -> None:
         self._builder = builder
         self._history = history
         self._boxes = boxes
         self._metrics = metrics
-        self._now = now
 
     async def read(
         self, rows: Sequence[AgentRow], pacer: CooperativeYield | None = None
@@ -105,7 +103,7 @@ class Resolver:
         except DocumentRefused as refused:
             return await self._fall_back(row, refused, previous, deadline)
         return Resolution(
-            AgentCondition("Ready", "Opened", "", self._now()), row, built, retry=not checked.sure
+            AgentCondition("Ready", "Opened", "", datetime.now(UTC)), row, built, retry=not checked.sure
         )
 
     async def _attempt(
@@ -153,10 +151,10 @@ class Resolver:
             built, sure = await self._again(row, document, serving, deadline)
             if built is not None:
                 message = f"{refused.message}; version {document.version} is serving"
-                condition = AgentCondition("Degraded", refused.reason, message, self._now())
+                condition = AgentCondition("Degraded", refused.reason, message, datetime.now(UTC))
                 return Resolution(condition, document, built, retry or not sure)
         return Resolution(
-            AgentCondition("Invalid", refused.reason, refused.message, self._now()), retry=retry
+            AgentCondition("Invalid", refused.reason, refused.message, datetime.now(UTC)), retry=retry
         )
 
     async def _again(
@@ -199,6 +197,7 @@ def merge_agent_fields(wanted: AgentRow, recipe: OpenedAgent) -> dict[str, Any]:
         "spec": recipe.head,
         "sources": recipe.row.sources,
         "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},
+        "client_options": frozenset(getattr(recipe.settings.get("llm"), "client_options", None) or ()),
     }
 
 

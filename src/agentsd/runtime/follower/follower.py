@@ -14,7 +14,7 @@ import random
 import time
 from contextlib import aclosing, suppress
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from psycopg import AsyncConnection
 
@@ -55,7 +55,6 @@ class Follower:
         registry: Registry,
         metrics: Metrics,
         *,
-        replica_id: UUID | None = None,
         poll_s: float = POLL_SECONDS,
         beat_s: float = BEAT_SECONDS,
         verifier: Verifier | None = None,
@@ -65,7 +64,7 @@ class Follower:
         listen_s: float = LISTEN_SECONDS,
     ) -> None:
         """Make a follower. ``keeper`` keeps what is served on disk, to start from without Postgres."""
-        self.replica_id = replica_id or uuid4()
+        self.replica_id = uuid4()
         self.ready = asyncio.Event()  # set by the first load, and never cleared
         self.recalled: RecalledSnapshot | None = None  # what is served from disk, until Postgres answers
         self.problem: AgentsdError | None = None  # why the last attempt failed; None while all is well

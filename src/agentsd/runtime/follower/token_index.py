@@ -50,7 +50,7 @@ class TokenIndex:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._count}>"
 
-    def find(self, token: str, now: float | None = None) -> Principal | None:
+    def find(self, token: str) -> Principal | None:
         """Return the holder of ``token``; None for an unknown, a revoked or an expired one.
 
         Looked up by its SHA-256, about which a guess reveals nothing, and then compared in constant time.
@@ -61,7 +61,7 @@ class TokenIndex:
         listed = self._listed.get(digest)
         if listed is None or not hmac.compare_digest(listed.digest, digest):
             return None
-        return None if listed.holder.expired(self._now(now)) else listed.holder
+        return None if listed.holder.expired(self._clock()) else listed.holder
 
     def holder(self, sha256: str) -> Principal | None:
         """Return the holder of the token with this hash (in hex), expired or not; None: no holder."""
@@ -73,14 +73,14 @@ class TokenIndex:
         while not known():
             await self._renewed.wait()
 
-    def valid(self, principal: Principal, now: float | None = None) -> bool:
+    def valid(self, principal: Principal) -> bool:
         """Return whether the token behind ``principal`` would still be accepted with the same role."""
         if principal is LOCAL:
             return not self
         if principal is OPERATOR:
             return bool(self._fixed)
         listed = self._listed.get(principal.digest)
-        return listed is not None and listed.holder == principal and not principal.expired(self._now(now))
+        return listed is not None and listed.holder == principal and not principal.expired(self._clock())
 
     async def ended(self, principal: Principal) -> None:
         """Wait until ``principal`` is not valid any more: revoked, changed or expired."""
@@ -98,9 +98,6 @@ class TokenIndex:
         self.known = True
         renewed, self._renewed = self._renewed, asyncio.Event()
         renewed.set()
-
-    def _now(self, now: float | None) -> float:
-        return self._clock() if now is None else now
 
 
 _OwnerToken = tuple[OwnerTokens, Mapping[str, Any]]

@@ -7,12 +7,10 @@ not valid.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +27,8 @@ from agentsd.runtime.snapshot_cache.format import (
     pack_snapshot,
     unpack_snapshot,
 )
+from agentsd.system.file_lock import hold_folder
+from agentsd.system.process_table import is_alive
 
 SNAPSHOT_MAX_BYTES = 1 << 30
 """Maximum size of a snapshot that is written or read."""
@@ -46,7 +46,7 @@ def write_snapshot(path: Path, kept: CachedSnapshot, origin: SnapshotOrigin, con
     too large.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _lock_exclusively(path):
+    with hold_folder(path.parent):
         if _is_newer(path, confirmed):
             return 0
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -57,7 +57,7 @@ def write_snapshot(path: Path, kept: CachedSnapshot, origin: SnapshotOrigin, con
             file.flush()
             os.fsync(file.fileno())
         os.utime(temporary, (confirmed, confirmed))
-        with _lock_exclusively(path):
+        with hold_folder(path.parent):
             if _is_newer(path, confirmed):
                 return 0
             temporary.replace(path)
@@ -83,7 +83,7 @@ def _write_pieces(file: BinaryIO, kept: CachedSnapshot, origin: SnapshotOrigin) 
 def confirm_snapshot(path: Path, edition: str, confirmed: float) -> bool:
     """Record that Postgres still confirms ``edition``. Return whether the file contains it."""
     try:
-        with _lock_exclusively(path), path.open("rb") as file:
+        with hold_folder(path.parent), path.open("rb") as file:
             if _read_head(file).get("edition") != edition:
                 return False
             if os.fstat(file.fileno()).st_mtime < confirmed:
@@ -96,7 +96,7 @@ def confirm_snapshot(path: Path, edition: str, confirmed: float) -> bool:
 def clear_snapshot(path: Path, confirmed: float) -> None:
     """Empty the file until a process writes newer content. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _lock_exclusively(path):
+    with hold_folder(path.parent):
         if not _is_newer(path, confirmed):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
             os.utime(path, (confirmed, confirmed))
@@ -106,19 +106,9 @@ def remove_temp_files(path: Path) -> None:
     """Remove temporary files of processes that were killed while writing."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         pid = left.name.split(".")[-2]
-        if pid.isdigit() and not _is_alive(int(pid)):
+        if pid.isdigit() and not is_alive(int(pid)):
             with suppress(OSError):
                 left.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def read_snapshot(path: Path, origin: SnapshotOrigin) -> tuple[CachedSnapshot, float] | None:
@@ -168,14 +158,3 @@ def _is_newer(path: Path, confirmed: float) -> bool:
         return confirmed < path.stat().st_mtime < time.time() + _CLOCK_SKEW_SECONDS
     except FileNotFoundError:
         return False
-
-
-@contextmanager
-def _lock_exclusively(path: Path) -> Iterator[None]:
-    """Hold the lock, one process at a time; the kernel releases it when a process is killed."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -56,14 +56,12 @@ class SnapshotKeeper:
         *,
         quiet_s: float = QUIET_SECONDS,
         latest_s: float = LATEST_SECONDS,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = make_snapshot_path(folder, origin)
         self._origin = origin
         self._metrics = metrics
         self._quiet_s = quiet_s
         self._latest_s = latest_s
-        self._clock = clock
         self._confirmed = 0.0  # time of Postgres' last answer; 0: none yet
         self._edition = ""  # edition of the file
         self._due = asyncio.Event()
@@ -91,12 +89,12 @@ class SnapshotKeeper:
 
     def confirm(self) -> None:
         """Note that Postgres was asked just now, and what is served is the newest."""
-        self._confirmed = self._clock()
+        self._confirmed = time.time()
         self.note()
 
     async def forget(self) -> None:
         """Invalidate the file because tokens changed; a new one is written at once."""
-        self._confirmed = self._clock()
+        self._confirmed = time.time()
         self._edition = ""
         try:
             await asyncio.to_thread(snapshotfile.clear_snapshot, self.path, self._confirmed)

@@ -195,7 +195,7 @@ class TurnRunner:
         if told:
             messages.insert(0, {"role": "system", "content": told})
         body = {
-            "messages": messages or [{"role": "system", "content": OPENING_PROMPT}],
+            "messages": messages or [{"role": "user", "content": OPENING_PROMPT}],
             "max_tokens": turn.ask.max_tokens,
             "stream_options": {"include_usage": True},
         }

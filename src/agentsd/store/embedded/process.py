@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import gettempdir
 
 from agentsd.core.errors import ConfigError
 from agentsd.store.embedded import os_account as accounts
+from agentsd.system.file_lock import try_lock
+from agentsd.system.process_table import is_alive
 
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_PATH_MAX = 103  # sun_path: 108 bytes on Linux, 104 on macOS, each with a final NUL
@@ -26,15 +26,13 @@ def lock_data_dir(path: Path) -> int:
     It contains our pid for the process that tries next.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(handle):
         holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
         os.close(handle)
         raise ConfigError(
             f"the embedded Postgres of this folder is already run by process {holder} ({path.name})",
             hint="stop that process, or choose another data folder or AGENTSD_DATABASE_URL",
-        ) from None
+        )
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
@@ -107,14 +105,3 @@ def _wait_for_exit(pid: int, child: subprocess.Popen[bytes] | None, seconds: flo
             return True
         time.sleep(0.01)
     return False
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process that we did not start runs. An ended one that was not reaped does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with suppress(OSError):
-        return not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].strip().startswith("Z")
-    return True

@@ -24,6 +24,7 @@ from pathlib import Path
 from agentsd.core.errors import ConfigError, StoreUnavailable
 from agentsd.store.embedded import os_account as accounts
 from agentsd.store.embedded import process as postmaster
+from agentsd.system.process_table import is_alive
 
 POSTGRES_MAJOR = 18  # the newest server in the wheel
 DATABASE_NAME = "agentsd"
@@ -140,7 +141,7 @@ class EmbeddedPostgres:
         """Return whether the server's process still runs."""
         if self._child is not None:
             return self._child.poll() is None
-        return self._pid is not None and postmaster.is_alive(self._pid)
+        return self._pid is not None and is_alive(self._pid)
 
     async def supervise(self, *, every_seconds: float = 0.5) -> None:
         """Start the server again whenever it dies. Runs until cancelled."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg import AsyncConnection
 
-from agentsd.core.manifest.chunks import CHUNKING_VERSION, Chunk, Passage
+from agentsd.core.manifest.chunks import CHUNKING_VERSION, RANK_CONSTANT, Chunk, Passage
 
 EmbedFunction = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 
@@ -23,9 +23,6 @@ _INSERT_BATCH = 500
 """Passages of one statement: to write it takes a millisecond or so of the event loop."""
 _LOCK_SEED = 0x6B6E6F77
 """Separates the locks of vector spaces from other advisory locks."""
-
-_RANK_CONSTANT = 60
-"""Constant of reciprocal rank fusion: how fast a rank's weight falls (Cormack et al., 2009)."""
 
 
 async def find_missing_sources(connection: AsyncConnection, digests: Collection[bytes]) -> set[bytes]:
@@ -162,7 +159,7 @@ async def search_passages(
         "digests": list(sources),
         "limit": limit,
         "depth": max(limit * 4, 20),
-        "k": _RANK_CONSTANT,
+        "k": RANK_CONSTANT,
     }
     if vector is None or space is None:
         cursor = await connection.execute(_BY_WORDS, parameters)

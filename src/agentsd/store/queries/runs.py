@@ -29,7 +29,7 @@ class SyncRun:
 
     id: UUID
     source: str
-    trigger: str  # what started it: "cli", "watch", "resync", "api"
+    trigger: str  # what started it: "cli" (a command), "watch" (changed files), "api" (an edit by the API)
     outcome: RunOutcome
     started_at: datetime
     duration_ms: int

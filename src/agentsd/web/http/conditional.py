@@ -25,6 +25,7 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 """Headers of every response that does not set them itself."""
+_JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": JSON_TYPE})
 
 
 def add_security_headers(response: web.StreamResponse) -> None:
@@ -35,6 +36,11 @@ def add_security_headers(response: web.StreamResponse) -> None:
     for name, value in SECURITY_HEADERS.items():
         if name not in headers:
             headers[name] = value
+
+
+def make_json_headers() -> CIMultiDict[str]:
+    """Return all headers of a JSON response that must not be stored."""
+    return _JSON_HEADERS.copy()
 
 
 def make_cache_headers(etag: str, *, link: str | None = None) -> CIMultiDict[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from io import BytesIO
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, cast
 
 from aiohttp import web
 
@@ -35,10 +35,6 @@ class MemoryBudget:
     def hold(self, owner: str) -> MemoryHold:
         """Return a new, empty share of ``owner``."""
         return MemoryHold(self, owner)
-
-    def held_by(self, owner: str) -> int:
-        """Return the bytes that ``owner`` holds."""
-        return self._held[owner]
 
     def allows(self, owner: str, more: int) -> bool:
         """Return whether ``owner`` may hold ``more`` bytes than now."""
@@ -95,23 +91,23 @@ class MemoryHold:
         self.set(0)
 
 
-MEMORY_HOLD = web.RequestKey("memory", MemoryHold)
-"""Memory share of a request; absent until it holds anything."""
+class HoldingProtocol(Protocol):
+    """Connection that keeps the memory share of its request: it handles one at a time."""
+
+    hold: MemoryHold | None
 
 
-def get_or_make_hold(request: web.Request, budget: MemoryBudget, owner: str) -> MemoryHold:
+def find_hold(request: web.BaseRequest) -> MemoryHold | None:
+    """Return the memory share of a request; None while it holds nothing."""
+    return getattr(request.protocol, "hold", None)
+
+
+def get_or_make_hold(request: web.BaseRequest, budget: MemoryBudget, owner: str) -> MemoryHold:
     """Return the share of ``request``; create it for ``owner`` if necessary."""
-    hold = request.get(MEMORY_HOLD)
-    if hold is None:
-        hold = request[MEMORY_HOLD] = budget.hold(owner)
-    return hold
-
-
-def release_hold(request: web.BaseRequest) -> None:
-    """Release the share of ``request``."""
-    hold = request.get(MEMORY_HOLD) if isinstance(request, web.Request) else None
-    if hold is not None:
-        hold.set(0)
+    protocol = cast("HoldingProtocol", request.protocol)
+    if protocol.hold is None:
+        protocol.hold = budget.hold(owner)
+    return protocol.hold
 
 
 def count_reply(hold: MemoryHold, response: web.StreamResponse, *, refuse: bool) -> None:

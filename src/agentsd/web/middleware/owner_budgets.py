@@ -12,14 +12,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from prometheus_client import Counter as MetricCounter
 
+from agentsd.core.access import Principal
 from agentsd.telemetry import Metrics
 from agentsd.web.http.problem import Problem
-from agentsd.web.middleware.auth import PRINCIPAL
 
 RETRY_AFTER_SECONDS = 1
+
+OwnerWork = tuple[str, bool]
+"""Owner of a request that is counted, and whether it is expensive."""
 
 _READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHEAP_WRITE_PATHS = frozenset({"/api/session"})
@@ -44,23 +46,27 @@ class OwnerBudgets:
             registry=self.metrics.registry,
         )
 
-    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Handle the request within its owner's budgets. Raise ``Problem`` 429 beyond them."""
-        principal = request[PRINCIPAL]
+    def enter(self, request: web.Request, principal: Principal) -> OwnerWork | None:
+        """Count the request for its owner until ``leave``; None where nobody counts it.
+
+        Raise ``Problem`` 429 beyond a budget.
+        """
         owner = principal.owner
         if principal.is_admin or not owner:
-            return await handler(request)
+            return None
         heavy = is_expensive(request)
         self._refuse(self._requests, self.requests, owner, "requests")
         if heavy:
             self._refuse(self._works, self.works, owner, "works")
         self._requests[owner] += 1
         self._works[owner] += heavy
-        try:
-            return await handler(request)
-        finally:
-            _release_count(self._requests, owner, 1)
-            _release_count(self._works, owner, heavy)
+        return owner, heavy
+
+    def leave(self, work: OwnerWork) -> None:
+        """Release what ``enter`` counted."""
+        owner, heavy = work
+        _release_count(self._requests, owner, 1)
+        _release_count(self._works, owner, heavy)
 
     def _refuse(self, held: Counter[str], limit: int, owner: str, budget: str) -> None:
         if limit and held[owner] >= limit:

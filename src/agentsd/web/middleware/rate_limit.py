@@ -21,7 +21,7 @@ PRINCIPAL_RULE_DEFAULT = "1200/minute"
 ADDRESS_RULE_DEFAULT = "6000/minute"
 FAILED_RULE_DEFAULT = "60/minute"
 
-QUOTA_STATES = web.RequestKey("rate_limit", tuple[QuotaState, ...])
+QUOTA_STATES = web.RequestKey("rate_limit", list[QuotaState])
 """State of the quotas after a request was counted."""
 
 
@@ -78,11 +78,12 @@ class RateLimiter:
         return found
 
     async def _count(self, request: web.Request, due: Sequence[tuple[Quota, str]]) -> None:
-        readings: tuple[QuotaState, ...] = ()
+        readings: list[QuotaState] = []
+        if due:
+            request[QUOTA_STATES] = readings
         for quota, key in due:
             reading = quota.take_here(key) if quota.shared is None else await quota.take(key)
-            readings = (*readings, reading)
-            request[QUOTA_STATES] = readings
+            readings.append(reading)
             if not reading.allowed:
                 self._refused.labels(quota.name).inc()
                 raise _make_refusal(request, reading)
@@ -91,14 +92,13 @@ class RateLimiter:
         """Add the state of the quotas to the response."""
         readings = request.get(QUOTA_STATES)
         if readings:
-            quotas = tuple(reading.quota for reading in readings)
+            quotas = tuple([reading.quota for reading in readings])
             policy = self._policies.get(quotas)
             if policy is None:
                 policy = self._policies[quotas] = ", ".join(quota.policy for quota in quotas)
             response.headers["RateLimit-Policy"] = policy
-            response.headers["RateLimit"] = ", ".join(
-                f'"{one.quota.name}";r={one.remaining};t={one.seconds}' for one in readings
-            )
+            states = [f'"{quota.name}";r={left};t={seconds}' for quota, _, left, seconds in readings]
+            response.headers["RateLimit"] = ", ".join(states)
 
 
 def _make_refusal(request: web.Request, reading: QuotaState) -> Problem:

@@ -37,6 +37,7 @@ from agentsd.web.middleware.memory_budget import (
     get_or_make_hold,
 )
 from agentsd.web.middleware.policies import Policies
+from agentsd.web.middleware.rate_limit import RateLimiter
 from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH as HOOK_PATH
 
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -69,7 +70,7 @@ def request_middleware(
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
-        status = CLIENT_GONE_STATUS
+        status, work = CLIENT_GONE_STATUS, None
         guard = getattr(request.protocol, "guard", None)
         if guard is not None:
             guard.began(request.content)
@@ -78,13 +79,9 @@ def request_middleware(
             if asked is not None:
                 response: web.StreamResponse = asked
             else:
-                if limiter is None or request.path in PROBE_PATHS:
-                    request[PRINCIPAL] = authenticate_request(request, access)
-                else:
-                    request[PRINCIPAL] = await limiter.admitted(
-                        request, partial(authenticate_request, request, access)
-                    )
-                response = await (budgets.handle(request, handler) if budgets else handler(request))
+                request[PRINCIPAL] = await _admit_request(request, access, limiter)
+                work = budgets.enter(request, request[PRINCIPAL]) if budgets is not None else None
+                response = await handler(request)
                 _count_reply(request, response, guards.memory)
             status = response.status
         except (ConnectionError, *ENDING_ERRORS):
@@ -100,6 +97,8 @@ def request_middleware(
                 cut_connection(request)
             response = problem.response(request.path)
         finally:
+            if work is not None and budgets is not None:
+                budgets.leave(work)
             if guard is not None:
                 guard.ended()
             _record_request(request, status, perf_counter() - started, metrics)
@@ -109,9 +108,19 @@ def request_middleware(
     return middleware
 
 
+async def _admit_request(
+    request: web.Request, access: AccessPolicy, limiter: RateLimiter | None
+) -> Principal:
+    """Return the principal of the request, counted by the rate limits. Raise ``Problem``."""
+    if limiter is None or request.path in PROBE_PATHS:
+        return authenticate_request(request, access)
+    return await limiter.admitted(request, partial(authenticate_request, request, access))
+
+
 def _count_reply(request: web.Request, response: web.StreamResponse, memory: MemoryBudget) -> None:
     """Count a large response for its owner; refuse it where the request can be repeated."""
-    if (response.content_length or 0) >= COUNTED_BYTES_MIN:
+    body = response.body if isinstance(response, web.Response) else None
+    if isinstance(body, (bytes, bytearray)) and len(body) >= COUNTED_BYTES_MIN:
         repeatable = request.method in _SAFE_METHODS or request.path.startswith(OPENAI_PREFIX)
         count_reply(get_or_make_hold(request, memory, request[PRINCIPAL].owner), response, refuse=repeatable)
 

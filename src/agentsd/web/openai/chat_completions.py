@@ -8,27 +8,20 @@ handler (see ``server.start_server``), which closes the vendor's stream and ends
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
 
-from agentsd.core.errors import AgentsdError
-from agentsd.core.manifest.chunks import Passage
-from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
 from agentsd.web.agent_lookup import lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
+from agentsd.web.http.conditional import make_json_headers
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import bad_request, from_error, make_internal_error
-from agentsd.web.http.sse import SSE_HEADERS, write_frame
+from agentsd.web.http.problem import bad_request
 from agentsd.web.json_body import read_json_object
-from agentsd.web.middleware.request import log_unexpected_error
+from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
 from agentsd.web.openai.models import find_model, make_agent_headers
-
-Chunks = AsyncGenerator[dict[str, Any], None]
-_DONE_FRAME = b"data: [DONE]\n\n"
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -45,9 +38,12 @@ async def complete_chat(request: web.Request) -> web.StreamResponse:
         grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
         if body.get("stream"):
             with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
-                return await _stream_completion(request, agent, grounded, passages)
+                answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
+                return await send_answer(request, agent, answer, CompletionFrames())
         reply = to_json(rag.add_citations(await chat.complete_chat(agent, grounded), passages))
-        return web.Response(body=reply, content_type="application/json", headers=make_agent_headers(agent))
+        headers = make_json_headers()
+        headers.update(make_agent_headers(agent))
+        return web.Response(body=reply, headers=headers)
 
 
 def check_chat_body(body: Mapping[str, Any]) -> None:
@@ -72,35 +68,3 @@ def _is_content(content: object) -> bool:
     if isinstance(content, list):
         return all(isinstance(part, dict) for part in content)
     return content is None or isinstance(content, str)
-
-
-async def _stream_completion(
-    request: web.Request, agent: LiveAgent, body: Mapping[str, Any], passages: Sequence[Passage]
-) -> web.StreamResponse:
-    answer = chat.stream_chat(agent, body)
-    async with aclosing(
-        cast("Chunks", rag.add_stream_citations(answer, passages) if passages else answer)
-    ) as chunks:
-        first = await anext(chunks, None)  # before the first chunk, an error is an HTTP status
-        response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
-        await response.prepare(request)
-        last = _DONE_FRAME
-        try:
-            if first is not None:
-                await write_frame(response, _encode_frame(first))
-            async for chunk in chunks:
-                await write_frame(response, _encode_frame(chunk))
-        except AgentsdError as error:
-            last = _encode_frame(from_error(error).as_openai())
-        except ConnectionError:
-            raise  # the client disconnected
-        except Exception as error:
-            log_unexpected_error(error)
-            last = _encode_frame(make_internal_error().as_openai())
-        await write_frame(response, last)
-        await response.write_eof()
-        return response
-
-
-def _encode_frame(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + to_json(value) + b"\n\n"

@@ -9,13 +9,13 @@ from aiohttp import web
 
 from agentsd.control.sync.planner import PlanResult
 from agentsd.core.errors import AgentsdError, StoreError
+from agentsd.core.masker import Masker
 from agentsd.core.text.render import plan_to_json, violation_to_json
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
 from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem
-from agentsd.web.views.masker import Masker
 
 
 async def get_plan(request: web.Request) -> web.Response:

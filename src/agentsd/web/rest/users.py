@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,10 +21,11 @@ from typing import Any, cast
 from aiohttp import web
 
 from agentsd.control.status.audit import record_action
+from agentsd.control.writeback.commands import CreateToken, RevokeToken, TokenCommand
+from agentsd.control.writeback.delivery import WriteResult
 from agentsd.control.writeback.errors import ReadOnly
-from agentsd.control.writeback.token_operations import TokenOperations, UserWriteResult, user_view
 from agentsd.core.access import ROLES, Principal
-from agentsd.core.api_tokens import make_token_entry, resolve_expiry, user_path
+from agentsd.core.api_tokens import list_tokens, make_token_entry, resolve_expiry, user_path
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.user import Role
 from agentsd.core.names import DEFAULT_OWNER
@@ -78,6 +79,30 @@ async def get_users(request: web.Request) -> web.Response:
     return make_cached_response(request, body, compute_etag(body))
 
 
+def user_view(
+    username: str,
+    email: str | None,
+    source: str,
+    path: str | None,
+    version: int | None,
+    tokens: Iterable[Mapping[str, Any]],
+    now: datetime,
+) -> dict[str, Any]:
+    """Return an owner for the API: of a token its name, role and end, and nothing of its hash."""
+    shown = list_tokens(username, list(tokens), now)
+    return {
+        "username": username,
+        "email": email,
+        "source": source,
+        "path": path,
+        "version": version,
+        "tokens": [
+            {"name": one.name, "role": one.role, "expires": one.expires, "expired": one.expired}
+            for one in shown
+        ],
+    }
+
+
 @dataclass(slots=True)
 class _AuditDraft:
     """Draft of an audit entry, filled in step by step."""
@@ -91,37 +116,35 @@ class _AuditDraft:
         return f"token:{self.owner}/{self.name}"
 
 
-_Work = Callable[[TokenOperations], Awaitable[UserWriteResult]]
+_ReadCommand = Callable[[web.Request, _AuditDraft], Awaitable[TokenCommand]]
 
 
 async def create_token(request: web.Request) -> web.Response:
     """Return 201 with the owner and its tokens; 202 where the edit waits on a branch."""
     draft = _AuditDraft("token-create", request.match_info["user"])
-
-    async def decide(who: Principal) -> _Work:
-        force = parse_boolean(request.query, "force") or False
-        body = await read_json_object(request, limit=BODY_BYTES_MAX)
-        draft.name = sanitize_text(str(body.get("name", "")))
-        entry = _parse_token_entry(body, draft.owner)
-        return lambda desk: desk.create(who, draft.owner, entry, force=force)
-
-    return await asyncio.shield(_run_edit(request, draft, decide))
+    return await asyncio.shield(_run_edit(request, draft, _read_creation))
 
 
 async def revoke_token(request: web.Request) -> web.Response:
     """Return 200 with the owner and the remaining tokens; 202 where the edit waits on a branch."""
     draft = _AuditDraft("token-revoke", request.match_info["user"], request.match_info["name"])
-
-    async def decide(who: Principal) -> _Work:
-        force = parse_boolean(request.query, "force") or False
-        return lambda desk: desk.revoke(who, draft.owner, draft.name, force=force)
-
-    return await asyncio.shield(_run_edit(request, draft, decide))
+    return await asyncio.shield(_run_edit(request, draft, _read_revocation))
 
 
-async def _run_edit(
-    request: web.Request, draft: _AuditDraft, decide: Callable[[Principal], Awaitable[_Work]]
-) -> web.Response:
+async def _read_creation(request: web.Request, draft: _AuditDraft) -> CreateToken:
+    force = parse_boolean(request.query, "force") or False
+    body = await read_json_object(request, limit=BODY_BYTES_MAX)
+    draft.name = sanitize_text(str(body.get("name", "")))
+    return CreateToken(draft.owner, _parse_token_entry(body, draft.owner), force=force)
+
+
+async def _read_revocation(request: web.Request, draft: _AuditDraft) -> RevokeToken:
+    force = parse_boolean(request.query, "force") or False
+    others = bool(request.app[APP_CONTEXT].access.tokens)
+    return RevokeToken(draft.owner, draft.name, force=force, others=others)
+
+
+async def _run_edit(request: web.Request, draft: _AuditDraft, read_command: _ReadCommand) -> web.Response:
     """Complete and record an edit; shielded, so that a client that leaves does not interrupt it."""
     parts, who = request.app[APP_CONTEXT], get_principal(request)
     try:
@@ -130,17 +153,16 @@ async def _run_edit(
         if parts.writeback is None:
             raise _make_read_only(parts, draft, path, "this server is read-only")
         wait, guarded = waits_for_all(request), bool(parts.access.book)
-        work = await decide(who)
-        done = await work(TokenOperations(parts.writeback, others=bool(parts.access.tokens)))
-        message = await _wait_until_known(parts, draft, done, guarded=guarded, wait=wait)
+        written = await parts.writeback.execute(who, await read_command(request, draft))
+        message = await _wait_until_known(parts, draft, written, guarded=guarded, wait=wait)
     except Exception as error:
         problem = _make_problem(parts, draft, error)
         if problem is None:
             raise
         await _record_action(request, draft, problem)
         raise problem from None
-    reply = _make_reply(parts, draft, done, message)
-    await _record_action(request, draft, done, reply.status)
+    reply = _make_reply(parts, draft, written, message)
+    await _record_action(request, draft, written, reply.status)
     return reply
 
 
@@ -151,18 +173,18 @@ def _make_problem(parts: AppContext, draft: _AuditDraft, error: Exception) -> Pr
 
 
 async def _wait_until_known(
-    parts: AppContext, draft: _AuditDraft, done: UserWriteResult, *, guarded: bool, wait: bool
+    parts: AppContext, draft: _AuditDraft, written: WriteResult, *, guarded: bool, wait: bool
 ) -> str:
     """Wait until this replica (or every one) applies the edit.
 
     Return its consequences, and a warning for replicas that are late.
     """
-    written, book, made = done.written, parts.access.book, draft.action == "token-create"
-    if written.version is None:
+    book, made, change = parts.access.book, draft.action == "token-create", written.user
+    if written.version is None or change is None:
         return f"the edit waits on the branch {written.branch}"
 
     def known() -> bool:
-        holder = book.holder(done.sha256)
+        holder = book.holder(change.sha256)
         held = holder is not None and (holder.owner, holder.name) == (draft.owner, draft.name)
         return held is made
 
@@ -170,7 +192,7 @@ async def _wait_until_known(
         async with asyncio.timeout(LOCAL_WAIT_SECONDS):
             parts.follower.nudge()
             await book.until(known)
-    told = [f"the owner is new, with the folder {parts.files}/{draft.owner}"] if done.new_owner else []
+    told = [f"the owner is new, with the folder {parts.files}/{draft.owner}"] if change.new_owner else []
     if not known():
         return "; ".join([*told, "written and synced, but not loaded by this replica yet"])
     if wait and (late := await wait_for_all_replicas(parts, written.version)):
@@ -183,12 +205,11 @@ async def _wait_until_known(
     return "; ".join(told)
 
 
-def _make_reply(parts: AppContext, draft: _AuditDraft, done: UserWriteResult, message: str) -> web.Response:
-    written, email = done.written, done.value.get("email")
+def _make_reply(parts: AppContext, draft: _AuditDraft, written: WriteResult, message: str) -> web.Response:
+    value = written.user_value
     source = parts.writeback.source if parts.writeback is not None else ""
-    tokens = done.value.get("tokens") or ()
-    now = datetime.now(UTC)
-    body = user_view(draft.owner, email, source, written.path, written.version, tokens, now)
+    tokens, now = value.get("tokens") or (), datetime.now(UTC)
+    body = user_view(draft.owner, value.get("email"), source, written.path, written.version, tokens, now)
     body["write_back"] = make_write_back_view(written, message)
     done_as = 201 if draft.action == "token-create" else 200
     status = done_as if written.version is not None else 202
@@ -196,7 +217,7 @@ def _make_reply(parts: AppContext, draft: _AuditDraft, done: UserWriteResult, me
 
 
 async def _record_action(
-    request: web.Request, draft: _AuditDraft, came: UserWriteResult | Problem, status: int = 0
+    request: web.Request, draft: _AuditDraft, came: WriteResult | Problem, status: int = 0
 ) -> None:
     """Record the edit as ``agentsd token`` does; refused ones have the same readers as with agents."""
     database, who = request.app[APP_CONTEXT].database, get_principal(request)
@@ -219,9 +240,9 @@ async def _record_action(
         draft.target,
         outcome="done",
         status=status,
-        path=came.written.path,
-        to_version=came.written.version,
-        commit=came.written.commit,
+        path=came.path,
+        to_version=came.version,
+        commit=came.commit,
         owner=draft.owner,
     )
 

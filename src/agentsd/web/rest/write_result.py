@@ -61,6 +61,13 @@ async def _wait_for_version(parts: AppContext, version: int) -> None:
             await anext(changes)
 
 
+def get_reply_status(written: WriteResult) -> int:
+    """Return the HTTP status of a write that was made, or that waits on a branch."""
+    if written.version is None:
+        return 202
+    return 201 if written.action == "create" else 200
+
+
 def make_written_reply(request: web.Request, written: WriteResult, message: str) -> web.Response:
     """Return the agent as it is served now, and the result of the edit."""
     views, snapshot = request.app[AGENT_VIEWS], request.app[APP_CONTEXT].registry.snapshot
@@ -68,17 +75,14 @@ def make_written_reply(request: web.Request, written: WriteResult, message: str)
     entry = snapshot.ids.get(written.id)
     if written.version is None or written.action == "delete" or entry is None:
         body = to_json(_make_stub_view(written))[:-1] + b"," + told
-        done = 201 if written.action == "create" else 200
-        return web.Response(
-            body=body, content_type=JSON_TYPE, status=202 if written.version is None else done
-        )
+        return web.Response(body=body, content_type=JSON_TYPE, status=get_reply_status(written))
     rendered = views.of(entry)
-    created = written.action == "create"
     headers = {"ETag": rendered.etag}
-    if created:
+    if written.action == "create":
         headers["Location"] = f"/api/agents/{slug_to_url(written.slug)}"
     body = rendered.body[:-1] + b"," + told
-    return web.Response(body=body, content_type=JSON_TYPE, status=201 if created else 200, headers=headers)
+    status = get_reply_status(written)
+    return web.Response(body=body, content_type=JSON_TYPE, status=status, headers=headers)
 
 
 def _make_stub_view(written: WriteResult) -> dict[str, Any]:

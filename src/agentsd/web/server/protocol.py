@@ -11,7 +11,7 @@ from aiohttp import StreamReader, web
 
 from agentsd.web.http.conditional import add_security_headers
 from agentsd.web.http.problem import Problem, make_internal_error
-from agentsd.web.middleware.memory_budget import MEMORY_HOLD, release_hold
+from agentsd.web.middleware.memory_budget import MemoryHold
 
 REPLY_GRACE_SECONDS = 60.0
 REPLY_RATE_MIN = 4096
@@ -34,11 +34,12 @@ class ConnectionMonitor(Interface):
 class RedactingProtocol(web.RequestHandler):
     """Protocol of one connection. Input that cannot be parsed never reaches the app: it is answered here."""
 
-    __slots__ = ("guard",)
+    __slots__ = ("guard", "hold")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self.guard: ConnectionMonitor | None = None
+        self.hold: MemoryHold | None = None  # of the request that is handled now
 
     def leave(self) -> None:
         """Announce the end of the connection with the next response."""
@@ -56,13 +57,15 @@ class RedactingProtocol(web.RequestHandler):
         try:
             return await super()._handle_request(request, start_time, request_handler)
         finally:
-            release_hold(request)
+            if self.hold is not None:
+                self.hold.set(0)
+                self.hold = None
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the rest of a response; close on a client that reads a large one too slowly."""
-        held = request[MEMORY_HOLD].size if MEMORY_HOLD in request else 0
+        held = self.hold.size if self.hold is not None else 0
         if not held:
             return await super().finish_response(request, resp, start_time)
         try:

@@ -8,11 +8,11 @@ from typing import Any
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import SECTIONS, AgentRow
 from agentsd.core.manifest.layers import merge_stored_layers
+from agentsd.core.masker import Masker
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.store.queries.agents import Revision
-from agentsd.web.views.masker import Masker
 
 _TEXT_FIELDS = ("description", "system_prompt", "greeting")
 _OPTIONAL_FIELDS = ("system_prompt_file", "language")

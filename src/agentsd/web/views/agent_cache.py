@@ -14,6 +14,7 @@ from uuid import UUID
 from multidict import CIMultiDict
 
 from agentsd.core.manifest.agent import AgentRow
+from agentsd.core.masker import Masker
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.web.http.conditional import make_cache_headers
@@ -26,7 +27,6 @@ from agentsd.web.views.agent import (
     make_row_view,
     make_summary_view,
 )
-from agentsd.web.views.masker import Masker
 
 CACHE_BYTES_MAX = 64 << 20
 VENDORS_MAX = 200_000
@@ -50,12 +50,11 @@ class RenderedAgent:
 
 
 class AgentViewCache:
-    """Renderer of agents with a cache of up to ``limit`` bytes, which evicts the oldest first."""
+    """Renderer of agents with a cache of up to ``CACHE_BYTES_MAX`` bytes, which evicts the oldest first."""
 
-    def __init__(self, masker: Masker, destinations: DestinationsOf, limit: int = CACHE_BYTES_MAX) -> None:
+    def __init__(self, masker: Masker, destinations: DestinationsOf) -> None:
         self.masker = masker
         self.destinations = destinations
-        self._limit = limit
         self._used = 0
         self._kept: dict[str, RenderedAgent] = {}
         self._vendors: dict[UUID, tuple[bytes, frozenset[str]]] = {}  # id → digest, vendors
@@ -90,7 +89,7 @@ class AgentViewCache:
     def _read_vendors(self, row: AgentRow) -> frozenset[str]:
         """Return the agent's vendors from a cache separate from the views.
 
-        A filter reads those of all agents, more than ``limit`` may hold of views.
+        A filter reads those of all agents, more than the cache may hold of views.
         """
         vendors = frozenset(list_vendors(load_document(row, self.destinations), self.masker).values())
         vendors = self._sets.setdefault(vendors, vendors)
@@ -122,7 +121,7 @@ class AgentViewCache:
         self._drop(rendered.row.slug)
         self._kept[rendered.row.slug] = rendered
         self._used += _measure_bytes(rendered)
-        while self._used > self._limit and self._kept:
+        while self._used > CACHE_BYTES_MAX and self._kept:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, slug: str) -> None:

@@ -62,9 +62,11 @@ async def _interruptions(stack: Stack, voices: Vendors, times: int) -> None:
                 assert len(running()) < 12
             (said, *_) = line.of("conversation.item.input_audio_transcription.completed")[::-1]
             text = line.text(second["id"]).strip()
-            assert (second["status"], text) == ("completed", f"I am one. You said {said['transcript']}")
-            sentence = f"You said {said['transcript']}"
-            assert line.sound(second["id"]) == voice_of("I am one.") + voice_of(sentence)
+            assert second["status"] == "completed"
+            assert text.startswith("I am one. You said ")
+            assert text.endswith(said["transcript"])  # after a question whose answer nobody heard
+            spoken_parts = text.removeprefix("I am one. ").split("\n\n")
+            assert line.sound(second["id"]) == b"".join(map(voice_of, ("I am one.", *spoken_parts)))
         assert cut > times / 2
     await settled(stack, voices)
     answers = stack.metrics.registry.get_sample_value("agentsd_call_barge_ins_total")
@@ -82,7 +84,7 @@ async def test_the_vendors_streams_are_closed(stack: Stack, voices: Vendors) -> 
         llm, tts = voices.llm.last, voices.tts.last
         await line.append(spoken())
         await line.done()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await llm.disconnected.wait()
             while voices.tts.open_connections:
                 await asyncio.sleep(0.01)

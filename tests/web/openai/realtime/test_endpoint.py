@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -165,7 +166,7 @@ async def test_writing_and_reading(bot: Stack, voices: Vendors) -> None:
         await line.done()
     assert voices.tts.requests == []
     assert [message["content"] for message in voices.llm.last.body["messages"]] == [
-        "You are alpha.", "Be brief.", "Hi.", "I am alpha. You said Hi.", "Again.",
+        "You are alpha.\n\nBe brief.", "Hi.", "I am alpha. You said Hi.", "Again.",
     ]  # fmt: skip
 
 
@@ -186,8 +187,9 @@ async def test_items_can_be_placed_read_and_deleted(bot: Stack, voices: Vendors)
         await line.until("conversation.item.deleted", item_id="first")
         await line.send("response.create", response={"output_modalities": ["text"]})
         await line.done()
-    said = [message["content"] for message in voices.llm.last.body["messages"]]
-    assert said == ["You are alpha.", "second", "third"]
+    system, opening = voices.llm.last.body["messages"]
+    assert (system["role"], opening["role"]) == ("system", "user")
+    assert re.fullmatch(r"You are alpha\.\n\nsecond\n\n.*\n\nthird", system["content"])
 
 
 async def test_a_greeting_comes_first(bot: Stack, voices: Vendors) -> None:
@@ -200,7 +202,10 @@ async def test_a_greeting_comes_first(bot: Stack, voices: Vendors) -> None:
         assert voices.llm.requests == []
         await line.write("Hi.")
         await line.done()
-    assert voices.llm.last.body["messages"][1] == {"role": "assistant", "content": "Welcome to us."}
+    system, question = voices.llm.last.body["messages"]  # templates want the user first
+    assert system["role"] == "system"
+    assert system["content"].endswith("Welcome to us.")
+    assert question == {"role": "user", "content": "Hi."}
 
 
 async def test_a_greeting_waits_for_the_clients_format(bot: Stack, voices: Vendors) -> None:

@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 
 from agentsd.core.manifest.agent import AgentRow, Attachment
+from agentsd.core.masker import Masker
 from agentsd.core.secret import MASK
 from agentsd.providers.catalog import Catalog
 from agentsd.web.rest.agents.values import list_values
-from agentsd.web.views.masker import Masker
 from tests.web.conftest import CANARY, Stack, echo
 
 TOP = f"""\

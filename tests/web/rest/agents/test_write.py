@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from secrets import token_hex
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from agentsd.control.sync import reconciler as reconcile
 from agentsd.control.validation import text_extraction as extraction
+from agentsd.control.validation.checker import Checker, CheckResult
 from agentsd.control.writeback import writer as writeback
+from agentsd.core.manifest import document
 from agentsd.core.manifest.document import parse_document
+from agentsd.files.tree import SourceFile
 from tests.bench.hostile import WORK, pdf
 from tests.full_disk import full_disk
 from tests.sops.services import vault_key, with_block
@@ -322,3 +326,33 @@ async def test_an_edit_waits_for_a_slow_file_and_others_do_not(
     assert status == 422, answer
     assert "attachment-pending" in str(answer)
     assert "Be kind." in (stack.root / "a.yaml").read_text()
+
+
+async def test_a_change_is_parsed_once_and_checked_once(
+    open_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the old text one parse; of the new one three: by the writer, the runtime and the reply."""
+    stack = open_stack
+    await _created(stack, name="A", llm_provider_config=GROQ)
+    await stack.ask("PATCH", "/api/agents/a", json={"description": "first"})
+    old = (stack.root / "a.yaml").read_text()
+    parsed, checked = [], []
+    iterate, check = document.iter_events, Checker.check
+
+    def iter_events(text: str) -> Iterator[Any]:
+        parsed.append(text)
+        return iterate(text)
+
+    def check_file(self: Checker, file: SourceFile, *others: Any) -> CheckResult:
+        checked.append(file.path)
+        return check(self, file, *others)
+
+    monkeypatch.setattr(document, "iter_events", iter_events)
+    monkeypatch.setattr(Checker, "check", check_file)
+    async with stack.client.get(f"{stack.url}/api/agents/a") as reply:
+        match = {"If-Match": reply.headers["ETag"]}
+    status, answer = await stack.ask("PATCH", "/api/agents/a", json={"description": "second"}, headers=match)
+    assert status == 200, answer
+    new = (stack.root / "a.yaml").read_text()
+    assert (parsed.count(old), parsed.count(new), len(parsed)) == (1, 3, 4)
+    assert checked == ["a.yaml"]

@@ -144,7 +144,7 @@ def _make_talk(parts: AppContext) -> ChatFunction:
 
     async def talk(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         grounded, passages = await rag.add_passages(agent, body, parts.knowledge)
-        async with aclosing(rag.add_stream_citations(chat.stream_chat(agent, grounded), passages)) as chunks:
+        async with aclosing(rag.cite_stream(chat.stream_chat(agent, grounded), passages)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

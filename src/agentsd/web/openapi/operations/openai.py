@@ -18,6 +18,9 @@ _VENDOR_STATUSES = (400, 404, 502, 503, 504)
 _BODY_STATUSES = (413, 415)
 _CHAT_EXAMPLE: dict[str, Any] = {"model": "current", "messages": [{"role": "user", "content": "Hello"}]}
 _SPEECH_EXAMPLE: dict[str, Any] = {"model": "current", "input": "Good morning."}
+_COMPLETION_EXAMPLE: dict[str, Any] = {"model": "current", "prompt": "Hello"}
+_RESPONSES_EXAMPLE: dict[str, Any] = {"model": "current", "input": "Hello"}
+_RESPONSE_PATH = Parameter("response", "path", "The id of a stored response.", TEXT, "resp_0")
 _MODEL = Parameter("model", "query", str(MODEL["description"]), TEXT, "current")
 _MODEL_PATH = Parameter("model", "path", "A slug (with `/` or `~`), an id, or `current`.", TEXT, "current")
 
@@ -119,6 +122,75 @@ OPERATIONS = (
             ),
         ),
         errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
+    ),
+    Operation(
+        id="complete",
+        method="POST",
+        path="/v1/completions",
+        group=GROUP,
+        summary="Complete a prompt",
+        description="OpenAI's older interface: a chat with one message.",
+        body=RequestBody((MediaType(refer_to_schema("CompletionRequest"), example=_COMPLETION_EXAMPLE),)),
+        replies=(
+            Reply(
+                200,
+                "The answer.",
+                (MediaType(refer_to_schema("Completion")), MediaType(None, SSE_TYPE)),
+                _AGENT_HEADERS,
+            ),
+        ),
+        errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
+    ),
+    Operation(
+        id="createResponse",
+        method="POST",
+        path="/v1/responses",
+        group=GROUP,
+        summary="Respond as an agent",
+        description=(
+            "OpenAI's Responses. Tools are run by the client. What cannot be done is refused by name. "
+            "`store` that is absent means false; a stored one is kept for an hour, in this replica's memory."
+        ),
+        body=RequestBody((MediaType(refer_to_schema("ResponsesRequest"), example=_RESPONSES_EXAMPLE),)),
+        replies=(
+            Reply(
+                200,
+                "The response.",
+                (MediaType(refer_to_schema("Response")), MediaType(None, SSE_TYPE)),
+                _AGENT_HEADERS,
+            ),
+        ),
+        errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
+    ),
+    Operation(
+        id="getResponse",
+        method="GET",
+        path="/v1/responses/{response}",
+        group=GROUP,
+        summary="A stored response",
+        parameters=(_RESPONSE_PATH,),
+        replies=(Reply(200, "The response.", (MediaType(refer_to_schema("Response")),)),),
+        errors=(404,),
+    ),
+    Operation(
+        id="deleteResponse",
+        method="DELETE",
+        path="/v1/responses/{response}",
+        group=GROUP,
+        summary="Forget a stored response",
+        parameters=(_RESPONSE_PATH,),
+        replies=(Reply(200, "It is forgotten.", (MediaType({"type": "object"}),)),),
+        errors=(404,),
+    ),
+    Operation(
+        id="listInputItems",
+        method="GET",
+        path="/v1/responses/{response}/input_items",
+        group=GROUP,
+        summary="The items that a stored response answered",
+        parameters=(_RESPONSE_PATH,),
+        replies=(Reply(200, "The items.", (MediaType({"type": "object"}),)),),
+        errors=(404,),
     ),
     Operation(
         id="speak",

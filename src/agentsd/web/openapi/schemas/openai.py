@@ -27,6 +27,7 @@ def make_openai_schemas() -> dict[str, Schema]:
     return {
         **_make_model_schemas(),
         **_make_chat_schemas(),
+        **_make_response_schemas(),
         **_make_audio_schemas(),
         **_make_embedding_schemas(),
     }
@@ -90,6 +91,44 @@ def _make_chat_schemas() -> dict[str, Schema]:
             chunk=COUNT,
             text=TEXT,
         ),
+    }
+
+
+def _make_response_schemas() -> dict[str, Schema]:
+    item = {"anyOf": [TEXT, make_list({"type": "object"})], "description": "A text, or items."}
+    request = {
+        "type": "object",
+        "description": "A request as OpenAI defines it, with the fields that this server can do.",
+        "properties": {"model": MODEL, "input": item, "stream": {"type": ["boolean", "null"]}},
+    }
+    response = {
+        "type": "object",
+        "description": "A response as OpenAI defines it; `citations` in addition, for an agent with `rag`.",
+        "required": ["id", "object", "status", "model", "output"],
+        "properties": {"id": TEXT, "object": {"const": "response"}, "output": make_list({"type": "object"})},
+    }
+    prompt = {"anyOf": [TEXT, make_list(TEXT, minItems=1, maxItems=1)]}
+    completion = {
+        "type": "object",
+        "description": "A prompt, and the fields of a chat.",
+        "required": ["prompt"],
+        "properties": {"model": MODEL, "prompt": prompt, "stream": {"type": ["boolean", "null"]}},
+    }
+    completed = {
+        "type": "object",
+        "description": "A completion as OpenAI defines it.",
+        "required": ["id", "object", "choices", "model"],
+        "properties": {
+            "id": TEXT,
+            "object": {"const": "text_completion"},
+            "choices": make_list({"type": "object"}),
+        },
+    }
+    return {
+        "CompletionRequest": completion,
+        "Completion": completed,
+        "ResponsesRequest": request,
+        "Response": response,
     }
 
 

@@ -6,31 +6,27 @@ Where this server writes no files, the edit is shown on the stored manifest, for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from posixpath import basename, normpath
 from typing import Any
 
 from aiohttp import web
 
+from agentsd.control.writeback.commands import AgentCommand
 from agentsd.control.writeback.delivery import EditPreview
 from agentsd.control.writeback.errors import ReadOnly
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
-from agentsd.control.writeback.operations import AgentOperations
 from agentsd.control.writeback.preview import make_diff, make_preview_text
 from agentsd.core.manifest.agent import AgentRow
+from agentsd.core.masker import Masker
 from agentsd.core.secret import is_secret_name
 from agentsd.web.agent_lookup import get_principal, get_snapshot
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
 from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
-from agentsd.web.rest.write_errors import from_write_error
-from agentsd.web.views.masker import Masker
 
 OFFLINE_PREVIEW = web.AppKey("sketchpad", OfflinePreviewFactory)
-
-Work = Callable[[AgentOperations[Any]], Awaitable[Any]]
-"""One edit, of whichever edits it is given."""
 
 
 def is_dry_run(request: web.Request) -> bool:
@@ -41,39 +37,26 @@ def is_dry_run(request: web.Request) -> bool:
     return said[0] == "true"
 
 
-async def preview_write(request: web.Request, decide: Callable[[], Awaitable[Work]]) -> web.Response:
-    """Return 200 with the diff; errors are those of the write itself. Nothing is recorded."""
-    try:
-        preview = await _try_write(request, await decide())
-        files, masker = request.app[APP_CONTEXT].files, request.app[AGENT_VIEWS].masker
-        body = to_json(await asyncio.to_thread(make_preview_view, preview, files, masker))
-    except Exception as error:
-        problem = from_write_error(error, get_principal(request).scope)
-        if problem is None:
-            raise
-        raise problem from None
+async def preview_write(request: web.Request, command: AgentCommand) -> web.Response:
+    """Return 200 with the diff. Raises the errors of the write itself. Nothing is recorded."""
+    preview = await _preview_command(request, command)
+    files, masker = request.app[APP_CONTEXT].files, request.app[AGENT_VIEWS].masker
+    body = to_json(await asyncio.to_thread(make_preview_view, preview, files, masker))
     return web.Response(body=body, content_type=JSON_TYPE)
 
 
-async def _try_write(request: web.Request, work: Work) -> EditPreview:
+async def _preview_command(request: web.Request, command: AgentCommand) -> EditPreview:
     """Try the write on the files where they can be written, else on the stored manifests."""
-    writeback = request.app[APP_CONTEXT].writeback
+    writeback, who = request.app[APP_CONTEXT].writeback, get_principal(request)
     if writeback is not None:
-        try:
-            return await _await_preview(work(writeback.rehearsal))
-        except ReadOnly:
-            pass
+        with suppress(ReadOnly):
+            return await writeback.preview(who, command)
     snapshot = get_snapshot(request)
 
     def rows(owner: str) -> list[AgentRow]:
         return [snapshot.entries[slug].row for slug in snapshot.slugs(owner)]
 
-    return await _await_preview(work(request.app[OFFLINE_PREVIEW].of(rows)))
-
-
-async def _await_preview(coming: Awaitable[Any]) -> EditPreview:
-    preview: EditPreview = await coming
-    return preview
+    return await request.app[OFFLINE_PREVIEW].of(rows).preview(who, command)
 
 
 def make_preview_view(preview: EditPreview, files: str, masker: Masker) -> dict[str, Any]:

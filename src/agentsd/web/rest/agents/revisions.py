@@ -75,7 +75,7 @@ def _make_reply(
     shown = found[: min(limit, len(found) - 1)] if more or len(found) > limit else found
     items = [make_revision_view(revision, views) for revision in shown]
     if compared:
-        for item, changed in zip(items, revision_changes(found), strict=False):
+        for item, changed in zip(items, revision_changes(found, views.masker), strict=False):
             item["changes"] = None if changed is None else changes_to_json(changed)
     return to_json({"items": items, "next_before": shown[-1].version if len(shown) < len(found) else None})
 

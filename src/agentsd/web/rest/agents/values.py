@@ -11,6 +11,7 @@ from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.core.manifest.layers import merge_stored_layers
 from agentsd.core.manifest.value_origins import ValueOrigin, iter_origins
+from agentsd.core.masker import Masker
 from agentsd.core.secret import MASK
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import format_pointer
@@ -18,7 +19,6 @@ from agentsd.web.agent_lookup import find_agent
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
 from agentsd.web.http.conditional import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
-from agentsd.web.views.masker import Masker
 
 
 def make_routes() -> list[web.RouteDef]:

@@ -24,8 +24,17 @@ from uuid import UUID
 from aiohttp import web
 
 from agentsd.control.status.audit import record_action
+from agentsd.control.writeback.commands import (
+    AgentCommand,
+    ChangeAgent,
+    CreateAgent,
+    DeleteAgent,
+    EditTarget,
+    RestoreAgent,
+    SetDefault,
+)
 from agentsd.control.writeback.delivery import WriteResult
-from agentsd.control.writeback.writer import EditTarget, WriteBack
+from agentsd.control.writeback.writer import WriteBack
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.manifest.document import MAX_BYTES
 from agentsd.core.manifest.edit import extract_fields
@@ -35,9 +44,14 @@ from agentsd.web.agent_lookup import CURRENT_REF, find_agent, get_principal, req
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.json_body import count_values, read_json_object
-from agentsd.web.rest.agents.dry_run import Work, is_dry_run, preview_write
+from agentsd.web.rest.agents.dry_run import is_dry_run, preview_write
 from agentsd.web.rest.write_errors import from_write_error
-from agentsd.web.rest.write_result import make_written_reply, wait_until_served, waits_for_all
+from agentsd.web.rest.write_result import (
+    get_reply_status,
+    make_written_reply,
+    wait_until_served,
+    waits_for_all,
+)
 
 _AGENT_PATH = "/api/agents/{agent}"
 
@@ -70,103 +84,101 @@ class _AuditDraft:
     from_version: int | None = None
 
 
+_ReadCommand = Callable[[web.Request, _AuditDraft], Awaitable[AgentCommand]]
+
+
 async def create_agent(request: web.Request) -> web.Response:
     """Return 201 with the new agent and its ``Location``; 202 where the edit waits on a branch."""
-    draft = _AuditDraft("create", "")
-
-    async def decide() -> Work:
-        body = await _read_manifest_body(request)
-        slug, user = _get_text(body, "slug"), _get_text(body, "user")
-        owner = derive_owner(f"{slug}.yaml") if slug is not None else user or get_principal(request).owner
-        draft.target = slug or f"{owner}/"
-        who = require_writer(request, owner)
-        if slug is not None and user not in (None, owner):
-            raise bad_request(
-                f"the slug {slug!r} does not belong to the folder of {user!r}", param="user", status=422
-            )
-        fields = extract_fields(body, {})
-        return lambda edits: edits.create(who, owner, slug, fields)
-
-    return await asyncio.shield(_run_write(request, draft, decide))
+    return await _run_write(request, _AuditDraft("create", ""), _read_creation)
 
 
 async def change_agent(request: web.Request) -> web.Response:
     """Return 200 with the agent as it is now."""
-    merge = request.method == "PATCH"
-    draft = _AuditDraft("update", request.match_info["agent"])
-
-    async def decide() -> Work:
-        target = _find_target(request, draft)
-        body = await _read_manifest_body(request)
-        identity = {"id": str(target.id), "slug": target.slug, "user": target.owner}
-        fields, expected = extract_fields(body, identity), _parse_if_match(request)
-        who = get_principal(request)
-        return lambda edits: edits.change(who, target, fields, merge=merge, expected=expected)
-
-    return await asyncio.shield(_run_write(request, draft, decide))
+    return await _run_write(request, _AuditDraft("update", request.match_info["agent"]), _read_change)
 
 
 async def delete_agent(request: web.Request) -> web.Response:
     """Return 200 with the deleted agent."""
-    draft = _AuditDraft("delete", request.match_info["agent"])
-
-    async def decide() -> Work:
-        if request.match_info["agent"] == CURRENT_REF:
-            hint = "the current agent may have changed"
-            raise bad_request("the agent to delete must be named", hint=hint, param="agent", status=422)
-        target, expected = _find_target(request, draft), _parse_if_match(request)
-        return lambda edits: edits.delete(get_principal(request), target, expected)
-
-    return await asyncio.shield(_run_write(request, draft, decide))
+    return await _run_write(request, _AuditDraft("delete", request.match_info["agent"]), _read_deletion)
 
 
 async def set_default(request: web.Request) -> web.Response:
     """Return 200 with the agent, now its owner's default."""
     draft = _AuditDraft("set-default", request.match_info["agent"])
-
-    async def decide() -> Work:
-        target, expected = _find_target(request, draft), _parse_if_match(request)
-        return lambda edits: edits.set_default(get_principal(request), target, expected)
-
-    return await asyncio.shield(_run_write(request, draft, decide))
+    return await _run_write(request, draft, _read_new_default)
 
 
 async def roll_back_agent(request: web.Request) -> web.Response:
     """Return 200 with the agent as it was at ``version``, at a new version."""
-    draft = _AuditDraft("rollback", request.match_info["agent"])
-
-    async def decide() -> Work:
-        target, expected = _find_target(request, draft), _parse_if_match(request)
-        version = (await _read_manifest_body(request)).get("version")
-        if isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 1 << 63:
-            raise bad_request("version must be a whole number, from the agent's revisions", param="version")
-        data = await _load_revision(request, target.id, version)
-        return lambda edits: edits.restore(get_principal(request), target, data, expected)
-
-    return await asyncio.shield(_run_write(request, draft, decide))
+    return await _run_write(request, _AuditDraft("rollback", request.match_info["agent"]), _read_rollback)
 
 
-async def _run_write(
-    request: web.Request, draft: _AuditDraft, decide: Callable[[], Awaitable[Work]]
-) -> web.Response:
+async def _read_creation(request: web.Request, draft: _AuditDraft) -> CreateAgent:
+    body = await _read_manifest_body(request)
+    slug, user = _get_text(body, "slug"), _get_text(body, "user")
+    owner = derive_owner(f"{slug}.yaml") if slug is not None else user or get_principal(request).owner
+    draft.target = slug or f"{owner}/"
+    require_writer(request, owner)
+    if slug is not None and user not in (None, owner):
+        raise bad_request(
+            f"the slug {slug!r} does not belong to the folder of {user!r}", param="user", status=422
+        )
+    return CreateAgent(owner, slug, extract_fields(body, {}))
+
+
+async def _read_change(request: web.Request, draft: _AuditDraft) -> ChangeAgent:
+    target = _find_target(request, draft)
+    body = await _read_manifest_body(request)
+    identity = {"id": str(target.id), "slug": target.slug, "user": target.owner}
+    fields, expected = extract_fields(body, identity), _parse_if_match(request)
+    return ChangeAgent(target, fields, merge=request.method == "PATCH", expected=expected)
+
+
+async def _read_deletion(request: web.Request, draft: _AuditDraft) -> DeleteAgent:
+    if request.match_info["agent"] == CURRENT_REF:
+        hint = "the current agent may have changed"
+        raise bad_request("the agent to delete must be named", hint=hint, param="agent", status=422)
+    return DeleteAgent(_find_target(request, draft), _parse_if_match(request))
+
+
+async def _read_new_default(request: web.Request, draft: _AuditDraft) -> SetDefault:
+    return SetDefault(_find_target(request, draft), _parse_if_match(request))
+
+
+async def _read_rollback(request: web.Request, draft: _AuditDraft) -> RestoreAgent:
+    target, expected = _find_target(request, draft), _parse_if_match(request)
+    version = (await _read_manifest_body(request)).get("version")
+    if isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 1 << 63:
+        raise bad_request("version must be a whole number, from the agent's revisions", param="version")
+    return RestoreAgent(target, await _load_revision(request, target.id, version), expected)
+
+
+async def _run_write(request: web.Request, draft: _AuditDraft, read_command: _ReadCommand) -> web.Response:
     """Complete and record a write; shielded, so that a client that leaves does not interrupt it."""
-    if is_dry_run(request):
-        waits_for_all(request)
-        return await preview_write(request, decide)
+    return await asyncio.shield(_execute(request, draft, read_command))
+
+
+async def _execute(request: web.Request, draft: _AuditDraft, read_command: _ReadCommand) -> web.Response:
+    dry_run = is_dry_run(request)
     try:
+        if dry_run:
+            waits_for_all(request)
+            return await preview_write(request, await read_command(request, draft))
         writeback = _get_write_back(request)
         everywhere = waits_for_all(request)
-        written: WriteResult = await (await decide())(writeback)
-        message = await wait_until_served(request.app[APP_CONTEXT], written, everywhere=everywhere)
+        written = await writeback.execute(get_principal(request), await read_command(request, draft))
+        message, _ = await asyncio.gather(
+            wait_until_served(request.app[APP_CONTEXT], written, everywhere=everywhere),
+            _record_action(request, draft, written, get_reply_status(written)),
+        )
     except Exception as error:
         problem = from_write_error(error, get_principal(request).scope)
         if problem is None:
             raise
-        await _record_action(request, draft, problem)
+        if not dry_run:
+            await _record_action(request, draft, problem)
         raise problem from None
-    reply = make_written_reply(request, written, message)
-    await _record_action(request, draft, written, reply.status)
-    return reply
+    return make_written_reply(request, written, message)
 
 
 async def _record_action(

@@ -2,7 +2,7 @@
 
 import { send } from "./api.js";
 import { isNullish } from "./data.js";
-import { h } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { toast } from "./dialogs.js";
 
 const ALLOWED = {
@@ -10,7 +10,6 @@ const ALLOWED = {
   em: [], strong: [], s: [], hr: [], br: [],
   table: [], thead: [], tbody: [], tr: [], ol: ["start"], a: ["href"], th: ["class"], td: ["class"],
 };
-const EVERY_MS = 250;
 const MOST = 65536; // the server's limit
 
 /** The tree of a text. */
@@ -53,24 +52,14 @@ export async function copyText(text, button) {
   setTimeout(() => { button.textContent = before; }, 1500);
 }
 
-/**
- * A text that grows, shown in `place`: rendered as Markdown at most every 250 ms, the text since then as plain text.
- * One request at a time, so that none overtakes another. `mark` as for `elements`; `drawn()` after each change.
- */
-export class Growing {
-  text = "";
-  shown = 0; // characters that are rendered
-  /** @type {string[]} the rendered blocks, as JSON */
-  blocks = [];
-  /** @type {Promise<void> | null} */
-  busy = null;
-  ended = false;
-  tail = h("span.tail");
+/** An answer that is shown in `place`: plain text while it comes, Markdown once it is complete. */
+export class AnswerText {
+  plain = h("p.plain");
 
   /**
    * @param {HTMLElement} place
-   * @param {(text: string) => any} mark
-   * @param {() => void} [drawn]
+   * @param {(text: string) => any} mark as for `elements`
+   * @param {() => void} [drawn] called after each change
    */
   constructor(place, mark, drawn = () => {}) {
     this.place = place;
@@ -78,73 +67,24 @@ export class Growing {
     this.drawn = drawn;
   }
 
-  /** Take the whole text as it is now. */
+  /** Show the text so far, as it is. */
   update(text) {
-    this.text = text;
-    this.showTail();
-    this.busy ??= this.follow().finally(() => { this.busy = null; });
+    if (!this.plain.isConnected) this.place.append(this.plain);
+    this.plain.textContent = text;
+    this.drawn();
   }
 
-  /** Take the complete text; resolves once all of it is rendered. */
+  /** Show the complete text; resolves once it is rendered, or shown as it is where it cannot be. */
   async finish(text) {
-    this.text = text;
-    this.ended = true;
-    await this.busy;
-    if (this.shown !== text.length) await this.render();
-    this.tail.remove();
+    fill(this.place, elements(await this.parse(text), this.mark));
     this.drawn();
   }
 
-  async follow() {
-    while (!this.ended && this.shown !== this.text.length) {
-      const begun = performance.now();
-      await this.render();
-      const rest = EVERY_MS - (performance.now() - begun);
-      if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
-    }
-  }
-
-  async render() {
-    const text = this.text;
-    let nodes;
+  async parse(text) {
+    if (text === "") return [];
     try {
-      nodes = text.length > MOST ? asItIs(text) : await parsed(text, { again: false });
-    } catch { // too long, or the server is away: show the plain text
-      nodes = asItIs(text);
-    }
-    this.shown = text.length;
-    this.replace(nodes);
-    this.showTail();
-  }
-
-  /** Replace the blocks that changed only: a selection, an open passage and the scroll of a table stay. */
-  replace(nodes) {
-    const written = nodes.map((node) => JSON.stringify(node));
-    let same = 0;
-    while (same < written.length && written[same] === this.blocks[same]) same += 1;
-    this.tail.remove();
-    while (this.place.childNodes.length > same) this.place.lastChild.remove();
-    this.place.append(...nodes.slice(same).map((node) => elements([node], this.mark)[0] ?? ""));
-    this.blocks = written;
-  }
-
-  /** Show the text that is not rendered yet: after the last words, or below them where a new line has begun. */
-  showTail() {
-    const rest = this.text.slice(this.shown);
-    const below = /^\n/.test(rest) || this.text[this.shown - 1] === "\n";
-    this.tail.textContent = below ? rest.trimStart() : rest;
-    if (rest && !this.tail.isConnected) (below ? this.place : lastBlock(this.place)).append(this.tail);
-    this.drawn();
+      if (text.length <= MOST) return await parsed(text, { again: false });
+    } catch { /* the server is away */ }
+    return [{ tag: "pre", children: [text] }];
   }
 }
-
-const asItIs = (text) => [{ tag: "pre", children: [text] }];
-
-function lastBlock(place) {
-  const last = place.lastElementChild;
-  return last !== null && last.matches("p, ul, ol, li, blockquote, div.code, pre, code, h3, h4, h5, h6")
-    ? lastBlock(inner(last))
-    : place;
-}
-
-const inner = (block) => (block.matches("div.code") ? block.querySelector("code") : block);

@@ -4,7 +4,7 @@ import { isNullish } from "../data.js";
 import { fill, h } from "../dom.js";
 import { millis } from "../format.js";
 import { notice } from "../marks.js";
-import { copyText, Growing } from "../markdown.js";
+import { AnswerText, copyText } from "../markdown.js";
 import { marker, sources } from "./citations.js";
 
 /** @import { Turn } from "./store.js" */
@@ -57,7 +57,7 @@ export class Answer {
     this.who = h("p.who-answers");
     this.foot = h("div.foot");
     this.element = h("article.turn.answer", { ariaLabel: "Answer" }, this.who, this.body, this.foot);
-    this.growing = new Growing(this.body, marker(() => turn.citations ?? []), drawn);
+    this.shown = new AnswerText(this.body, marker(() => turn.citations ?? []), drawn);
     this.name();
   }
 
@@ -80,11 +80,11 @@ export class Answer {
   }
 
   /** Show all of the text so far. */
-  write() { this.growing.update(this.turn.text); }
+  write() { this.shown.update(this.turn.text); }
 
   /** Show that it has ended; resolves once all of it is rendered. */
   async settle() {
-    await this.growing.finish(this.turn.text);
+    await this.shown.finish(this.turn.text);
     this.element.removeAttribute("aria-busy");
     this.element.classList.remove("coming");
   }

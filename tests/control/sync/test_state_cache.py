@@ -84,3 +84,59 @@ async def test_a_row_changed_by_others_is_seen(place: Place, keys: Keys) -> None
     outcome = await place.sync({"b.yaml": echo(2, reply="other", extra="default: true\n")})
     assert operations(outcome) == {("update", "b")}
     assert (await place.again(make_checker(keys)).plan()).plan.empty
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_a_sync_applies_its_preview(place: Place, keys: Keys, change: Mapping[str, str | None]) -> None:
+    """After a preview of the same files: the same plan, nothing left to do, and a memory that agrees."""
+    await place.sync(START)
+    for files in (change, {"a.yaml": echo(1, reply="again", extra="default: true\n")}):
+        place.write(files)
+        shown = await place.plan(strict=False)
+        done = await place.sync(strict=False)
+        assert (done.plan.changes, done.plan.quarantined) == (shown.plan.changes, shown.plan.quarantined)
+        assert (done.head is None) is shown.plan.empty
+        forgetful = await place.again(make_checker(keys)).plan(strict=False)
+        assert forgetful.plan.empty
+        assert forgetful.plan.quarantined == done.plan.quarantined
+        assert (await place.sync(strict=False)).head is None
+
+
+async def test_a_preview_of_other_files_is_not_applied(place: Place) -> None:
+    """A file that changes after the preview, and one that comes, are decided on as they are."""
+    await place.sync(START)
+    place.write({"b.yaml": echo(2, reply="first")})
+    await place.plan()
+    await place.sync({"b.yaml": echo(2, reply="second"), "f.yaml": echo(6)})
+    stored = (await place.stored()).agents.values()
+    assert {row.path for row in stored} == {
+        f"{name}.yaml" for name in ("a", "b", "c", "f", "acme/d", "acme/e")
+    }
+    assert (await place.plan()).plan.empty
+    place.write({"b.yaml": echo(2, reply="third")})
+    await place.plan()
+    assert operations(await place.sync({"b.yaml": echo(2, reply="second")})) == set()
+
+
+async def test_a_preview_of_other_options_is_not_applied(place: Place) -> None:
+    """What a preview deletes on request is not deleted by a sync that nobody asked for it."""
+    await place.sync(START)
+    gone = next(row.id for row in (await place.stored()).agents.values() if row.slug == "b")
+    place.write({"b.yaml": None, "bad.yaml": "x: ["})
+    shown = await place.plan(strict=False, explicit=frozenset({gone}))
+    assert operations(shown) == {("delete", "b")}
+    assert operations(await place.sync(strict=False)) == set()
+    shown = await place.plan(strict=False, explicit=frozenset({gone}))
+    assert operations(await place.sync(strict=False, explicit=frozenset({gone}))) == {("delete", "b")}
+
+
+async def test_a_preview_of_another_store_is_not_applied(place: Place, keys: Keys) -> None:
+    """Where another process applies something in between, the sync decides anew."""
+    await place.sync(START)
+    place.write({"b.yaml": echo(2, extra="default: true\n"), "a.yaml": echo(1)})
+    shown = await place.plan()
+    assert operations(shown) == {("update", "a"), ("update", "b")}
+    await place.again(make_checker(keys)).sync()
+    done = await place.sync()
+    assert operations(done) == set()
+    assert done.head is None

@@ -1,0 +1,1 @@
+"""Operating system, as every floor uses it: locks of files, living processes, turns by owner."""

@@ -1,0 +1,316 @@
+"""Answers of ``/v1/responses``: chunks of a chat completion become items and events. Pure.
+
+https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import uuid4
+
+Event = dict[str, Any]
+
+_STATUS_BY_REASON = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def make_response_id() -> str:
+    """Return a unique ``resp_…``."""
+    return f"resp_{uuid4().hex}"
+
+
+class ResponseBuilder:
+    """Builder of one response, and of the events that describe its growth."""
+
+    def __init__(
+        self, slug: str, echo: Mapping[str, Any], *, custom_tools: frozenset[str] = frozenset()
+    ) -> None:
+        self.id = make_response_id()
+        self._head = {
+            "id": self.id, "object": "response", "created_at": int(time.time()), "model": slug, **echo,
+        }  # fmt: skip
+        self._custom = custom_tools
+        self._items: list[_Item] = []
+        self._open: dict[object, _Item] = {}  # by kind, calls by index
+        self._usage: Mapping[str, Any] | None = None
+        self._citations: Any = None
+        self._finish: str | None = None
+        self._number = 0
+        self.failed = False
+
+    # Events
+
+    def begin(self) -> Iterator[Event]:
+        """Yield the first events."""
+        for kind in ("response.created", "response.in_progress"):
+            yield self._event(kind, response=self.snapshot("in_progress"))
+
+    def take(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
+        """Take a chunk of a chat completion and yield the events that it causes."""
+        self._usage = chunk.get("usage") or self._usage
+        self._citations = chunk.get("citations") or self._citations
+        for choice in chunk.get("choices") or ():
+            if choice.get("index", 0) == 0:
+                self._finish = choice.get("finish_reason") or self._finish
+                yield from self._take_delta(choice.get("delta") or {}, choice.get("logprobs"))
+
+    def take_whole(self, answer: Mapping[str, Any]) -> None:
+        """Take a whole chat completion."""
+        choices = [
+            {**choice, "delta": _number_calls(choice.get("message") or {})}
+            for choice in answer.get("choices") or ()
+        ]
+        for _ in self.take({**answer, "choices": choices}):
+            pass
+        for _ in self._close_all():
+            pass
+
+    def end(self) -> Iterator[Event]:
+        """Yield the last events of an answer that is complete."""
+        yield from self._close_all()
+        status = self.status
+        yield self._event(f"response.{status}", response=self.snapshot(status))
+
+    def fail(self, code: str, message: str) -> Iterator[Event]:
+        """Yield the last event of an answer that failed."""
+        self.failed = True
+        response = self.snapshot("failed", error={"code": code, "message": message})
+        yield self._event("response.failed", response=response)
+
+    @property
+    def status(self) -> str:
+        """Return how a complete answer ended: completed, or incomplete."""
+        return "incomplete" if self._finish in _STATUS_BY_REASON else "completed"
+
+    def snapshot(self, status: str, error: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the response as it is now."""
+        reason = _STATUS_BY_REASON.get(self._finish or "") if status == "incomplete" else None
+        done = status != "in_progress"
+        response = {
+            **self._head,
+            "status": status,
+            "error": error,
+            "incomplete_details": {"reason": reason} if reason else None,
+            "output": [item.value() for item in self._items] if done else [],
+            "usage": _convert_usage(self._usage) if done else None,
+        }
+        if self._citations:
+            response["citations"] = self._citations
+        return response
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return the answer as messages of a chat completion, for a request that continues it."""
+        texts = "".join(item.text for item in self._items if item.kind in ("output_text", "refusal"))
+        calls = [item.call() for item in self._items if item.kind in ("function", "custom")]
+        message: dict[str, Any] = {"role": "assistant", "content": texts or None}
+        if calls:
+            message["tool_calls"] = calls
+        return [message] if texts or calls else []
+
+    # Parts of a chunk
+
+    def _take_delta(self, delta: Mapping[str, Any], logprobs: Any) -> Iterator[Event]:
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(reasoning, str) and reasoning:
+            yield from self._grow("reasoning", "reasoning_text", reasoning)
+        content = delta.get("content")
+        for kind, text in _split_content(content):
+            if text:
+                yield from self._grow("message", kind, text, _convert_logprobs(logprobs))
+        refusal = delta.get("refusal")
+        if isinstance(refusal, str) and refusal:
+            yield from self._grow("message", "refusal", refusal)
+        for call in delta.get("tool_calls") or ():
+            yield from self._take_call(call)
+
+    def _take_call(self, call: Mapping[str, Any]) -> Iterator[Event]:
+        index = ("call", call.get("index", 0))
+        part = call.get("function") or call.get("custom") or {}
+        item = self._open.get(index)
+        if item is None:
+            yield from self._close_texts()
+            name = part.get("name") or ""
+            kind = "custom" if call.get("type") == "custom" or name in self._custom else "function"
+            item = _Item(
+                kind, len(self._items), name=name, call_id=call.get("id") or f"call_{uuid4().hex[:24]}"
+            )
+            yield from self._add(index, item)
+        elif part.get("name"):
+            item.name += part["name"]
+        text = part.get("arguments") or part.get("input") or ""
+        if text:
+            item.pieces.append(text)
+            yield self._event(f"{item.delta_event}.delta", **item.place(), delta=text)
+
+    def _grow(self, group: str, kind: str, text: str, logprobs: list[Any] | None = None) -> Iterator[Event]:
+        """Add text to the open item of ``group``; open one where another kind of text came before."""
+        item = self._open.get(group)
+        if item is None or item.kind != kind:
+            yield from self._close_texts()
+            item = _Item(kind, len(self._items))
+            yield from self._add(group, item)
+            yield self._event("response.content_part.added", **item.place(0), part=item.part(empty=True))
+        item.pieces.append(text)
+        more = {"logprobs": logprobs or []} if kind == "output_text" else {}
+        item.logprobs += logprobs or []
+        yield self._event(f"{item.delta_event}.delta", **item.place(0), delta=text, **more)
+
+    def _add(self, key: object, item: _Item) -> Iterator[Event]:
+        self._items.append(item)
+        self._open[key] = item
+        value = item.value(empty=True)
+        yield self._event("response.output_item.added", output_index=item.index, item=value)
+
+    def _close_texts(self) -> Iterator[Event]:
+        for group in ("reasoning", "message"):
+            item = self._open.pop(group, None)
+            if item is not None:
+                yield from self._close(item)
+
+    def _close_all(self) -> Iterator[Event]:
+        opened, self._open = sorted(self._open.values(), key=lambda item: item.index), {}
+        for item in opened:
+            yield from self._close(item)
+
+    def _close(self, item: _Item) -> Iterator[Event]:
+        item.status = self.status if item.kind in ("output_text", "refusal") else "completed"
+        if item.kind in ("function", "custom"):
+            yield self._event(f"{item.delta_event}.done", **item.place(), **item.done())
+        else:
+            yield self._event(f"{item.delta_event}.done", **item.place(0), **item.done())
+            yield self._event("response.content_part.done", **item.place(0), part=item.part())
+        yield self._event("response.output_item.done", output_index=item.index, item=item.value())
+
+    def _event(self, kind: str, **members: Any) -> Event:
+        event = {"type": kind, "sequence_number": self._number, **members}
+        self._number += 1
+        return event
+
+
+class _Item:
+    """One item of the output: a text of some kind, or a call of a tool."""
+
+    def __init__(self, kind: str, index: int, *, name: str = "", call_id: str = "") -> None:
+        prefix = {"reasoning_text": "rs", "function": "fc", "custom": "ctc"}.get(kind, "msg")
+        self.id = f"{prefix}_{uuid4().hex}"
+        self.kind, self.index, self.name, self.call_id = kind, index, name, call_id
+        self.pieces: list[str] = []
+        self.logprobs: list[Any] = []
+        self.status = "in_progress"
+
+    @property
+    def text(self) -> str:
+        """Return the text so far."""
+        return "".join(self.pieces)
+
+    @property
+    def delta_event(self) -> str:
+        """Return the name of this item's events, without ``.delta`` and ``.done``."""
+        calls = {"function": "function_call_arguments", "custom": "custom_tool_call_input"}
+        return f"response.{calls.get(self.kind, self.kind)}"
+
+    def place(self, content_index: int | None = None) -> dict[str, Any]:
+        """Return where an event belongs."""
+        place: dict[str, Any] = {"item_id": self.id, "output_index": self.index}
+        return place if content_index is None else {**place, "content_index": content_index}
+
+    def done(self) -> dict[str, Any]:
+        """Return the members of the event that ends the text."""
+        match self.kind:
+            case "function":
+                return {"name": self.name, "arguments": self.text}
+            case "custom":
+                return {"input": self.text}
+            case "refusal":
+                return {"refusal": self.text}
+            case "output_text":
+                return {"text": self.text, "logprobs": self.logprobs}
+            case _:
+                return {"text": self.text}
+
+    def part(self, *, empty: bool = False) -> dict[str, Any]:
+        """Return the part of a content."""
+        text = "" if empty else self.text
+        if self.kind == "refusal":
+            return {"type": "refusal", "refusal": text}
+        if self.kind == "reasoning_text":
+            return {"type": "reasoning_text", "text": text}
+        return {
+            "type": "output_text",
+            "text": text,
+            "annotations": [],
+            "logprobs": [] if empty else self.logprobs,
+        }
+
+    def call(self) -> dict[str, Any]:
+        """Return a call as a chat completion has it."""
+        text = "input" if self.kind == "custom" else "arguments"
+        return {"id": self.call_id, "type": self.kind, self.kind: {"name": self.name, text: self.text}}
+
+    def value(self, *, empty: bool = False) -> dict[str, Any]:
+        """Return the item, or how it begins."""
+        head: dict[str, Any] = {"id": self.id, "status": self.status}
+        text = "" if empty else self.text
+        match self.kind:
+            case "function":
+                return {
+                    **head,
+                    "type": "function_call",
+                    "call_id": self.call_id,
+                    "name": self.name,
+                    "arguments": text,
+                }
+            case "custom":
+                return {
+                    **head,
+                    "type": "custom_tool_call",
+                    "call_id": self.call_id,
+                    "name": self.name,
+                    "input": text,
+                }
+            case "reasoning_text":
+                return {**head, "type": "reasoning", "summary": [], "content": [] if empty else [self.part()]}
+            case _:
+                content = [] if empty else [self.part()]
+                return {**head, "type": "message", "role": "assistant", "content": content}
+
+
+def _number_calls(message: Mapping[str, Any]) -> dict[str, Any]:
+    calls = message.get("tool_calls")
+    return (
+        {**message, "tool_calls": [{**call, "index": at} for at, call in enumerate(calls)]}
+        if calls
+        else {**message}
+    )
+
+
+def _split_content(content: Any) -> Iterator[tuple[str, str]]:
+    """Yield (kind, text) of a content: a text, or parts."""
+    if isinstance(content, str):
+        yield "output_text", content
+    for part in content if isinstance(content, list) else ():
+        if part.get("type") == "refusal":
+            yield "refusal", str(part.get("refusal") or "")
+        elif isinstance(part.get("text"), str):
+            yield "output_text", part["text"]
+
+
+def _convert_logprobs(logprobs: Any) -> list[Any]:
+    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    return list(tokens or ())
+
+
+def _convert_usage(usage: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not usage:
+        return None
+    read, written = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    return {
+        "input_tokens": read,
+        "input_tokens_details": {"cached_tokens": cached},
+        "output_tokens": written,
+        "output_tokens_details": {"reasoning_tokens": thought},
+        "total_tokens": usage.get("total_tokens") or read + written,
+    }
