@@ -98,12 +98,14 @@ async def test_speech_comes_before_it_is_over(voice: Stack, vendor: OpenAIServer
 
 
 BAD_SPEECH: list[tuple[dict[str, Any], str]] = [
-    ({"response_format": "mp3"}, "response_format"),
+    ({"response_format": "wma"}, "response_format"),
+    ({"response_format": 7}, "response_format"),
     ({"input": " "}, "input"),
     ({"input": "x" * 20_000}, "input"),
     ({"input": 7}, "input"),
-    ({"speed": 2}, "speed"),
-    ({"stream_format": "sse"}, "stream_format"),
+    ({"speed": 5}, "speed"),
+    ({"speed": "fast"}, "speed"),
+    ({"stream_format": "chunks"}, "stream_format"),
     ({"sample_rate": 1}, "sample_rate"),
     ({"model": 3}, "model"),
 ]
@@ -180,8 +182,8 @@ async def test_the_official_client_transcribes(voice: Stack, vendor: OpenAIServe
         events = [event async for event in await create(model="acme/voice", file=file, stream=True)]
         assert [event.type for event in events] == ["transcript.text.delta", "transcript.text.done"]
         assert events[-1].text == heard(PCM)  # type: ignore[union-attr]
-        with pytest.raises(openai.BadRequestError, match="json, text, verbose_json"):
-            await create(model="acme/voice", file=file, response_format="srt")
+        with pytest.raises(openai.BadRequestError, match="json, text, srt, vtt, verbose_json"):
+            await create(model="acme/voice", file=file, response_format="diarized_json")
 
 
 async def test_raw_bodies_are_transcribed(voice: Stack, vendor: OpenAIServer) -> None:

@@ -19,6 +19,7 @@ from agentsd.core.errors import (
     AgentNotFound,
     AgentsdError,
     AgentUnavailable,
+    OptionRefused,
     ProviderError,
     StoreError,
 )
@@ -43,6 +44,7 @@ _STATUS_BY_ERROR: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (AgentNotFound, 404, "agent_not_found"),
     (AgentUnavailable, 400, "agent_unavailable"),
     (InvalidChat, 400, "invalid_request"),
+    (OptionRefused, 400, "unsupported_option"),
     (ProviderAuthError, 502, "provider_auth"),
     (ProviderRateLimited, 429, "provider_rate_limited"),
     (ProviderNotFound, 502, "provider_not_found"),
@@ -213,7 +215,7 @@ def _make_error_headers(error: AgentsdError) -> dict[str, str]:
 
 
 def _get_error_param(error: AgentsdError) -> str | None:
-    return error.param if isinstance(error, (InvalidChat, ProviderError)) else None
+    return error.param if isinstance(error, (InvalidChat, OptionRefused, ProviderError)) else None
 
 
 def _make_error_members(error: AgentsdError) -> dict[str, Any]:

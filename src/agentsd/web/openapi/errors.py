@@ -37,6 +37,7 @@ ERRORS: dict[int, ErrorStatus] = {
         (
             *(*_INVALID_CODES, "agent_unavailable", "provider_rejected", "content_filter"),
             *("context_length_exceeded", "invalid_function_parameters", "max_tokens_reached"),
+            "unsupported_option",
         ),
     ),
     401: ErrorStatus(
@@ -89,7 +90,7 @@ ERRORS: dict[int, ErrorStatus] = {
     503: ErrorStatus(
         "The agents are not loaded yet, the agent cannot run for now, or a dependency is unavailable.",
         (*_UNAVAILABLE_CODES, "store_unavailable", "busy", "not_synced", "sops_failed", "disk_full"),
-        (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls"),
+        (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls", "busy"),
         _RETRY_HEADERS,
     ),
     504: ErrorStatus("The provider did not answer in time.", ("provider_timeout",)),
