@@ -110,6 +110,17 @@ def _format_change(change: Change) -> Iterator[Line]:
     yield from format_fields(change.fields)
     if change.operation == "heal":
         yield _EDITED
+    if is_form_only(change):
+        yield _FORM_ONLY
+
+
+_FORM_ONLY: Line = (("dim", "      comments, layout or line endings only: every value is the same"),)
+
+
+def is_form_only(change: Change) -> bool:
+    """Return whether the file's text differs from the stored one, and no value does."""
+    known = change.stored is not None and change.stored.value is not None
+    return known and change.operation == "update" and not change.fields
 
 
 _EDITED: Line = (("dim", "      its row was edited in the database; the file wins"),)
@@ -173,6 +184,9 @@ class AgentChangeJson(TypedDict):
     path: str
     old_slug: NotRequired[str]
     fields: list[FieldChangeJson]
+    reason: NotRequired[
+        Annotated[Literal["form"], Field(description="Comments, layout or line endings only.")]
+    ]
 
 
 class UserChangeJson(TypedDict):
@@ -247,6 +261,8 @@ def _change_to_json(change: Change) -> AgentChangeJson:
         "path": change.path,
         "fields": [field_to_json(field) for field in change.fields],
     }
+    if is_form_only(change):
+        body["reason"] = "form"
     if change.operation == "rename" and change.stored:
         body["old_slug"] = change.stored.slug
     return body

@@ -57,7 +57,7 @@ class EmbeddingsReply:
 
     model: str
     data: list[EmbeddingRow]
-    usage: Annotated[dict[str, Any], Field(description="Zero: vendors count differently, or not at all.")]
+    usage: Annotated[dict[str, Any], Field(description="Tokens, as the provider counts them; some do not.")]
     object: Literal["list"] = "list"
 
 
@@ -74,11 +74,12 @@ async def create_embeddings(request: web.Request) -> web.Response:
     async with lease_model(request, wanted.model) as agent:
         vectors = await embed_texts(agent, texts)
         _check_dimensions(wanted.dimensions, vectors)
+        tokens = getattr(vectors, "tokens", None) or 0
         rows = [
             EmbeddingRow(index, pack_vector(vector) if packed else list(vector))
             for index, vector in enumerate(vectors)
         ]
-        reply = EmbeddingsReply(agent.slug, rows, {"prompt_tokens": 0, "total_tokens": 0})
+        reply = EmbeddingsReply(agent.slug, rows, {"prompt_tokens": tokens, "total_tokens": tokens})
         return make_reply(reply, headers=make_agent_headers(agent))
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import UnionType
 from typing import Any
 
+from agentsd.audio.encoder import FORMATS
 from agentsd.services.verdict import VerdictJson
 from agentsd.web.openai.chat_completions import ChatCompletion, ChatRequest
 from agentsd.web.openai.completions import Completion, CompletionRequest
@@ -19,7 +20,8 @@ from agentsd.web.openai.responses.endpoint import DeletedResponse, InputItemPage
 from agentsd.web.openai.responses.output import ResponseReply
 from agentsd.web.openai.responses.request import ResponsesRequest
 from agentsd.web.openai.speech import SpeechRequest
-from agentsd.web.openai.transcriptions import Transcription, TranscriptionForm
+from agentsd.web.openai.transcript_formats import Transcription
+from agentsd.web.openai.transcriptions import TranscriptionForm
 from agentsd.web.openapi import parameters as given
 from agentsd.web.openapi.model import MediaType, Operation, Reply, RequestBody, Schema, refer_to_schema
 from agentsd.web.rest.agents import revisions
@@ -41,6 +43,7 @@ from agentsd.web.views.agent import AgentReply
 
 _ANYTHING: Schema = {"type": "object"}
 _SSE_TYPE = "text/event-stream"
+_SPEECH_TYPES = tuple(form.content_type for form in FORMATS.values())
 _CACHED = ("ETag", "Vary")
 _BY_AGENT = ("X-Agent", "X-Agent-Version")
 _VENDOR_ERRORS = (400, 404, 502, 503, 504)
@@ -98,6 +101,23 @@ def _edited(description: str) -> tuple[Reply, Reply]:
 
 def _branched(form: type) -> Reply:
     return _reply("The edit waits on a branch of its own, for a pull request.", form, status=202)
+
+
+def _hear(id: str, route: str, summary: str) -> Operation:
+    forms = (MediaType(Transcription), MediaType(given.TEXT, "text/plain"), MediaType(given.TEXT, "text/vtt"))
+    done = "The text; server-sent events where `stream` is true."
+    body = MediaType(TranscriptionForm, "multipart/form-data")
+    return _define(
+        id,
+        route,
+        summary,
+        Reply(200, done, (*forms, MediaType(None, _SSE_TYPE)), _BY_AGENT),
+        description="A form like OpenAI's, or the bare recording with all else in the query; up to 25 MiB.",
+        body=RequestBody((body, MediaType(None, "audio/wav"), MediaType(None, "audio/pcm"))),
+        parameters=given.RECORDING,
+        errors=_VENDOR_ERRORS,
+        curl="-F file=@morning.mp3 -F model=current",
+    )
 
 
 # One operation is a few lines, in the order of the page.
@@ -227,22 +247,15 @@ _OPENAI = (
         parameters=given.INPUT_ITEMS, errors=(400, 404)),
     _define(
         "speak", "POST /v1/audio/speech", "A text in an agent's voice",
-        Reply(200, "The audio: WAV, or raw 16-bit mono samples.",
-              (MediaType(None, "audio/wav"), MediaType(None, "audio/pcm")), (*_BY_AGENT, "X-Sample-Rate")),
+        Reply(200, "The audio, in the format that was asked for; `pcm` is raw 16-bit mono samples.",
+              tuple(MediaType(None, kind) for kind in (*_SPEECH_TYPES, _SSE_TYPE)),
+              (*_BY_AGENT, "X-Sample-Rate")),
         description="Streamed as it is synthesised: a `wav` header contains the length `0xFFFFFFFF`. A later "
-        "failure closes the connection, so that a partial answer is not taken for a complete one.",
-        body=MediaType(SpeechRequest, example=_INPUT), errors=_VENDOR_ERRORS,
-        curl="-o morning.wav"),
-    _define(
-        "transcribe", "POST /v1/audio/transcriptions", "A transcript of a recording",
-        Reply(200, "The text; server-sent events where `stream` is true.",
-              (MediaType(Transcription), MediaType(given.TEXT, "text/plain"),
-               MediaType(None, _SSE_TYPE)), _BY_AGENT),
-        description="A form like OpenAI's, or the bare recording with all else in the query; up to 25 MiB.",
-        body=RequestBody((
-            MediaType(TranscriptionForm, "multipart/form-data"),
-            MediaType(None, "audio/wav"), MediaType(None, "audio/pcm"))),
-        parameters=given.RECORDING, errors=_VENDOR_ERRORS, curl="-F file=@morning.wav -F model=current"),
+        "failure closes the connection, so that a partial answer is not taken for a complete one. With "
+        "`stream_format: sse` the audio comes as events `speech.audio.delta`, then `speech.audio.done`.",
+        body=MediaType(SpeechRequest, example=_INPUT), errors=_VENDOR_ERRORS, curl="-o morning.mp3"),
+    _hear("transcribe", "POST /v1/audio/transcriptions", "A transcript of a recording"),
+    _hear("translate", "POST /v1/audio/translations", "A transcript in English, whatever is spoken"),
     _define(
         "embed", "POST /v1/embeddings", "A vector for each text",
         _reply("The vectors.", EmbeddingsReply, _BY_AGENT),

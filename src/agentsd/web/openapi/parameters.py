@@ -6,7 +6,7 @@ from typing import Any
 
 from agentsd.core.names import SLUG_MAX
 from agentsd.web.openai.responses.endpoint import ITEM_ORDERS, ITEMS_DEFAULT, ITEMS_MAX
-from agentsd.web.openai.transcriptions import TRANSCRIPT_FORMATS
+from agentsd.web.openai.transcript_formats import TRANSCRIPT_FORMATS
 from agentsd.web.openapi.model import Parameter, Schema
 from agentsd.web.rest.users import NAME_PATTERN
 from agentsd.web.views.pagination import LIMIT_DEFAULT, LIMIT_MAX, TEXT_MAX, VIEWS
