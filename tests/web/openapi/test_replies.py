@@ -179,6 +179,7 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/v1/audio/speech", {"json": {"model": "acme/whole", "input": "Hello"}}),
     ("POST", "/v1/audio/transcriptions?model=acme/whole", RECORDING),
     ("POST", "/v1/audio/transcriptions?model=acme/whole&response_format=verbose_json", RECORDING),
+    ("POST", "/v1/audio/translations?model=acme/whole", RECORDING),
     ("POST", "/hooks/git", {"data": b"{}", "headers": {"X-Gitlab-Token": SECRET}}),
     ("DELETE", "/api/session", {}),
 ]
