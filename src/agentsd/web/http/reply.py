@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field
 
-from agentsd.web.http.conditional import JSON_TYPE, compute_etag, make_cached_response
+from agentsd.web.http.conditional import compute_etag, make_cached_response, make_json_headers
 from agentsd.web.http.json import to_json
 
 Count = Annotated[int, Field(ge=0)]
@@ -24,7 +24,10 @@ Place = Annotated[int, Field(ge=1)]
 def make_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return ``value`` as JSON; bytes are JSON already."""
     body = value if isinstance(value, bytes) else to_json(value)
-    return web.Response(body=body, status=status, content_type=JSON_TYPE, headers=headers)
+    known = make_json_headers()
+    if headers is not None:
+        known.update(headers)
+    return web.Response(body=body, status=status, headers=known)
 
 
 def make_cached_reply(request: web.Request, value: Any, *, link: str | None = None) -> web.Response:
