@@ -282,7 +282,7 @@ async def wrong(line: Line, data: str | bytes) -> dict[str, Any]:
         ('{"type": "conversation.item.create", "item": {"type": "function_call"}}', "invalid_value", None),
         ('{"type": "conversation.item.delete", "item_id": "none"}', "item_delete_invalid_item_id", "item_id"),
         ('{"type": "conversation.item.truncate", "item_id": "none", "audio_end_ms": 1}', "item_truncate_invalid_item_id", "item_id"),  # noqa: E501
-        ('{"type": "response.create", "response": {"conversation": "other"}}', "invalid_value", "response.conversation"),
+        ('{"type": "response.create", "response": {"conversation": "other"}}', "invalid_value", "response.conversation"),  # noqa: E501
         ('{"type": "response.cancel"}', "response_cancel_not_active", None),
         ('{"type": "x", "pad": "' + "x" * (1 << 20) + '"}', "body_too_large", None),
     ],
