@@ -156,6 +156,16 @@ class Line:
         """The response, when it is."""
         return (await self.until("response.done"))["response"]
 
+    async def failure(self) -> dict[str, Any]:
+        """The error of the next turn that fails: of its answer, its transcript, or of itself."""
+        while True:
+            event = await self.next()
+            response = event.get("response") or {}
+            if event["type"] == "error" or event["type"].endswith("transcription.failed"):
+                return dict(event["error"])
+            if event["type"] == "response.done" and response["status"] == "failed":
+                return dict(response["status_details"]["error"])
+
     def sound(self, response: str) -> bytes:
         """All sound of a response so far."""
         parts = [event["delta"] for event in self.of("response.output_audio.delta", response)]

@@ -104,7 +104,7 @@ async def _cancelled(line: Line) -> None:
 
 async def _failed(line: Line) -> None:
     await line.speak()
-    await line.until("error")
+    await line.failure()
 
 
 async def _changed_rate(line: Line) -> None:

@@ -48,6 +48,7 @@ class ClientEvents:
         self._call = call
         self._resolve = resolve
         self._event_id: str | None = None
+        self._truncated = False  # an answer under way was truncated, which may have ended it
         self._odd = b""  # first byte of a sample whose second comes with the next append
         self._heard_bytes = 0.0
         self._settings_bytes = 0
@@ -219,7 +220,7 @@ class ClientEvents:
         self._call.note({"type": "conversation.item.retrieved", "item": make_item(item)}, len(item.text))
 
     def _item_truncate(self, event: Event) -> None:
-        wanted = parse_model(Truncation, event, "event")
+        wanted = parse_model(Truncation, event, "")
         if not self._call.truncate(wanted.item_id, wanted.audio_end_ms):
             raise Problem(
                 400,
@@ -227,18 +228,24 @@ class ClientEvents:
                 "only the newest answer can be truncated",
                 param="item_id",
             )
+        self._truncated = True
 
     # Responses
 
     def _response_create(self, event: Event) -> None:
         conversation = self._call.conversation
-        self._call.respond(parse_response(event.get("response"), self.session, conversation, self._event_id))
+        request = parse_response(event.get("response"), self.session, conversation, self._event_id)
+        self._call.respond(request)
+        self._truncated = False
 
     def _response_cancel(self, event: Event) -> None:
         answer = event.get("response_id")
         if answer is not None and not isinstance(answer, str):
             raise refuse_value("response_id")
         if not self._call.cancel(answer):
+            if self._truncated and answer is None:  # clients truncate first, and cancel then
+                self._truncated = False
+                return
             detail = "Cancellation failed: there is no response to cancel"  # clients know its beginning
             if answer is not None:
                 detail = "Cancellation failed: no response of this id is in progress"

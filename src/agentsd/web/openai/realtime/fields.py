@@ -80,10 +80,10 @@ def limit_refusals(refused: list[Problem]) -> list[Problem]:
 
 
 def _list_params(error: ValidationError, where: str) -> list[str]:
-    found: list[Any] = list(error.errors(include_url=False, include_input=False, include_context=False))
+    errors: list[Any] = list(error.errors(include_url=False, include_input=False, include_context=False))
     return [
-        ".".join([where, *(_quote_name(part) for part in one["loc"] if not _is_branch(part))])
-        for one in found
+        ".".join(filter(None, [where, *(_quote_name(one) for one in found["loc"] if not _is_branch(one))]))
+        for found in errors
     ]
 
 

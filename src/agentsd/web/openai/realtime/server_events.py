@@ -1,7 +1,8 @@
 """Events of a call as the Realtime API's server events (its general-availability shapes).
 
 https://platform.openai.com/docs/api-reference/realtime-server-events. Extensions: ``agent`` and
-``agent_version`` in sessions and responses, ``citations`` and ``heard_ms`` in responses.
+``agent_version`` in sessions and responses, ``citations`` and ``heard_ms`` in responses. A failure of a
+vendor is in ``response.done`` or ``….failed``: ``error`` is for wrong events, and some clients end at it.
 """
 
 from __future__ import annotations
@@ -114,8 +115,6 @@ class ResponseFrames:
         if event.heard_ms is not None and event.item in self._items:
             yield _make_truncated_frame(event.item, event.heard_ms)
         yield {"type": "response.done", "response": self._response(event.status) | _make_outcome(event)}
-        if event.error is not None:
-            yield make_error_frame(from_error(event.error), self._echo.event_id)
 
     @property
     def _words(self) -> str:
@@ -232,14 +231,13 @@ def _make_caller_frames(event: ev.CallEvent) -> Iterator[Frame]:
                 "usage": {"type": "duration", "seconds": round(event.seconds, 3)},
             }
         case ev.TranscriptFailed():
-            failed = make_error_frame(from_error(event.error))
+            error = from_error(event.error).as_openai()["error"]
             yield {
                 "type": f"{transcription}.failed",
                 "item_id": event.item,
                 "content_index": 0,
-                "error": {key: failed["error"][key] for key in ("type", "code", "message", "param")},
+                "error": {key: error[key] for key in ("type", "code", "message", "param")},
             }
-            yield failed
 
 
 def _make_committed_frames(event: ev.UtteranceCommitted) -> Iterator[Frame]:

@@ -64,6 +64,10 @@ TRANSCRIPTION_FIELDS = frozenset(
 )  # fmt: skip
 
 
+_ORDER = {"type": 0, "tool_choice": 2}
+"""Order of application: the kind of session decides what else is right, a choice is one of the tools."""
+
+
 class Transcription(RealtimeModel):
     """Field ``audio.input.transcription``."""
 
@@ -105,10 +109,9 @@ class SessionEditor:
             self.refused.append(refuse_value(where, f"{where} must be an object"))
             return
         fields = list(_list_fields(update, where))
-        fields.sort(key=lambda field: field.path != "type")  # the kind decides what else is right
+        fields.sort(key=lambda field: _ORDER.get(field.path, 1))
         for field in fields:
             self._edit_field(field)
-        self._check_choice(where)
 
     def _edit_field(self, field: UpdatedField) -> None:
         if self.session.kind == "transcription" and field.path not in TRANSCRIPTION_FIELDS:
@@ -163,17 +166,15 @@ class SessionEditor:
         tools = read_tools(field.value or [], field.param, self.refused)
         if tools is not None:
             self._set(tools=tools)
+            if not is_choosable(self.session.tool_choice, tools):
+                self._set(tool_choice="auto")
 
     def _edit_tool_choice(self, field: UpdatedField) -> None:
         if field.value is not None:
-            self._set(tool_choice=read_tool_choice(field.value, field.param))
-
-    def _check_choice(self, where: str) -> None:
-        """Return to ``auto`` where the forced function is not, or not any more, among the tools."""
-        if not is_choosable(self.session.tool_choice, self.session.tools):
-            detail = "tool_choice names a function that is not among the tools"
-            self.refused.append(refuse_value(f"{where}.tool_choice", detail))
-            self.session = replace(self.session, tool_choice="auto")
+            choice = read_tool_choice(field.value, field.param)
+            if not is_choosable(choice, self.session.tools):
+                raise refuse_value(field.param, "tool_choice names a function that is not among the tools")
+            self._set(tool_choice=choice)
 
     def _edit_max_output_tokens(self, field: UpdatedField) -> None:
         self._set(max_output_tokens=read_max_tokens(field.value, field.param))

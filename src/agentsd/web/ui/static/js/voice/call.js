@@ -231,6 +231,7 @@ export class Call {
     this.turns.ended(response.id, response.status);
     if (item) this.view.transcript.whole(item, null, cancelled ? "interrupted" : "no words");
     if (item && cancelled && !this.silenced.has(response.id)) this.keptOf(item);
+    if (response.status === "failed") this.failed(response.status_details.error);
   }
 
   heardSpeech({ item_id: item }) {
@@ -261,9 +262,10 @@ const HANDLERS = {
   "input_audio_buffer.speech_stopped": (call, event) => call.heardSilence(event),
   [`${AUDIO}.delta`]: (call, { item_id: item, delta }) => call.view.transcript.more(item, delta),
   [`${AUDIO}.completed`]: (call, event) => call.understood(event),
-  [`${AUDIO}.failed`]: (call, { item_id: item }) => {
+  [`${AUDIO}.failed`]: (call, { item_id: item, error }) => {
     call.waiting = false;
     call.view.transcript.whole(item, null, "not understood");
+    call.failed(error);
   },
   "response.created": (call, event) => call.began(event),
   "response.output_item.added": (call, event) => call.placed(event),
