@@ -29,7 +29,7 @@ from agentsd.sops.opener import Opener
 
 FIELD_ORDER = (
     *("id", "name", "description", "default", "active", "prune", "system_prompt", "system_prompt_file"),
-    *("greeting", "language", *SECTIONS, "turn", "rag", "checks"),
+    *("greeting", "language", *SECTIONS, "turn", "on_error", "rag", "checks"),
 )
 """The order of fields in a new manifest."""
 

@@ -67,6 +67,7 @@ class ManifestReply:
     embedding_provider_config: Section
     rag_config: dict[str, Any]
     turn: dict[str, Any]
+    on_error: dict[str, Any]
     checks: list[Any]
 
 
@@ -210,6 +211,7 @@ def mask_document(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]
         **{field: _mask_section(get(kind), masker) for kind, field in _SECTION_FIELDS},
         "rag_config": _mask_section(get("rag"), masker),
         "turn": _mask_section(get("turn"), masker),
+        "on_error": _mask_section(get("on_error"), masker),
         "checks": mask(get("checks") or []),
     }
 
