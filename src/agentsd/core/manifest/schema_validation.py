@@ -99,11 +99,30 @@ def _report_sealable(document: Document, error: Any, pointer: Pointer) -> Iterat
     if isinstance(error.instance, str) and error.instance.startswith("ENC["):
         yield _make_seal_violation(document, error.instance, pointer, error.schema["anyOf"][0].get("type"))
         return
+    for inner in _find_fitting_branch(error):
+        if inner.absolute_path != error.absolute_path or inner.validator in _NESTED:
+            yield from _convert_error(document, inner)
+            continue
+        code, message, hint = _explain_error(inner)
+        hint = hint or _make_example(error.schema)
+        yield document.violation(pointer, code, f"{_name_subject(pointer)}{message}", hint)
+
+
+_NESTED = frozenset({"additionalProperties", "anyOf", "required"})
+"""Rules whose errors are about something within the value."""
+
+
+def _find_fitting_branch(error: Any) -> list[Any]:
+    """Return the errors of the first alternative whose type the value has; else those of the first."""
+    branches: dict[object, list[Any]] = {}
     for inner in error.context:
-        if inner.relative_schema_path[0] == 0:
-            code, message, hint = _explain_error(inner)
-            hint = hint or _make_example(error.schema)
-            yield document.violation(pointer, code, f"{_name_subject(pointer)}{message}", hint)
+        branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+    for errors in branches.values():
+        if not any(inner.validator == "type" and not inner.path for inner in errors):
+            is_seal = any(inner.validator == "pattern" and _is_seal_schema(inner.schema) for inner in errors)
+            if not is_seal:
+                return errors
+    return branches.get(0, [])
 
 
 def _make_seal_violation(document: Document, value: str, pointer: Pointer, wanted: object) -> Violation:

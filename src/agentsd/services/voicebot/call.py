@@ -206,7 +206,7 @@ class Call:
         """Take one frame of the microphone."""
         ear.turn = self.turn_settings
         if self.runner.answering:
-            self.runner.echo.add_heard(part, self._clock())
+            self.runner.echo.add_heard(part, self._preferences.input_rate, self._clock())
         for heard in ear.hear(part):
             self._take(heard)
         self._follow(ear)
@@ -422,7 +422,6 @@ class Call:
         if isinstance(heard, SpeechStart):
             self._speaker = self._listen()
             self._silence.prompts = 0
-            self.runner.echo.forget_heard()
             if self._speaker.utterance:
                 began = ev.SpeechBegan(self._speaker.utterance.item, heard.at_ms)
                 self.runner.emit(self._speaker, began)

@@ -1,101 +1,123 @@
-"""Recognition of the agent's own voice in the microphone, by the envelope of what was played.
+"""Recognition of the agent's own voice in the microphone, by correlation with what was played.
 
-A loudspeaker comes back later and more quietly, but with the same rise and fall. The loudness of the last
-frames is compared with that of the sound that was played up to a second before. No echo is removed: a sound
-that resembles is only not taken for an interruption, unless the recogniser hears other words in it.
+A loudspeaker comes back later and more quietly, but in the same shape. The newest sound of the microphone is
+looked for in what was played up to a second before. No echo is removed: a sound that resembles is only not
+taken for an interruption, unless the recogniser hears other words in it.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
+from typing import TYPE_CHECKING, Any
 
-FRAME_MS = 32
-FRAMES_MIN = 8
-"""Frames of speech that can be compared: about a quarter of a second."""
-FRAMES_MAX = 32
-FRAMES_SURE = 16
-LAG_FRAMES_MAX = 32
-"""Longest delay between sending a sound and hearing it: about a second."""
-HISTORY_FRAMES = FRAMES_MAX + LAG_FRAMES_MAX + 4
-SHORT_LIKENESS, LONG_LIKENESS = 0.85, 0.7
-"""Correlation of the envelopes from which they are alike, of few frames and of many."""
-LOUDNESS_MAX_DB = -6.0
-"""A sound that is louder than this beside what was played is not its echo."""
-SWING_MIN_DB = 3.0
-"""A sound without rise and fall resembles any other."""
-FLOOR_DB = -70.0
+from agentsd.audio.resampler import SAMPLE_BYTES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Samples = np.ndarray[Any, np.dtype[np.float32]]
+
+RATE = 8000
+"""Hertz at which sounds are compared."""
+HEARD_SECONDS = 0.4
+"""Sound of the microphone that is compared."""
+HEARD_SECONDS_MIN = 0.2
+LAG_SECONDS_MAX = 1.2
+"""Longest delay between sending a sound and hearing it."""
+MARGIN_SECONDS = 0.1
+"""Inaccuracy of the clocks."""
+PLAYED_SECONDS_MAX = 60.0
+"""Sound that was sent and not played yet, of which an echo is recognised."""
+LIKENESS = 0.4
+"""Normalised correlation of an echo; of other speech it is below 0.25."""
+LOUDNESS_MAX = 0.7
+"""Amplitude beside what was played: a louder sound is not its echo."""
+SILENCE = 3e-4
+"""Amplitude (of 1) below which there is nothing to compare."""
 
 
 class EchoGuard:
-    """Envelopes of both directions of one call. Times are in seconds of the call's clock."""
+    """Sound of both directions of one call. Times are in seconds of the call's clock."""
 
     def __init__(self) -> None:
         self.known = False  # an echo was recognised in this call
-        self._played: deque[tuple[int, float]] = deque(maxlen=4 * HISTORY_FRAMES)  # (frame number, dB)
-        self._heard: deque[tuple[int, float]] = deque(maxlen=FRAMES_MAX)
+        self._played: deque[tuple[float, Samples]] = deque()  # (when it begins to play, samples)
+        self._heard: deque[tuple[Samples, float]] = deque()  # (samples, when they ended)
 
     def add_played(self, pcm: bytes, ms: float, starts: float) -> None:
-        """Add sound that begins to play at ``starts``."""
-        count = max(1, round(ms / FRAME_MS))
-        size = max(2, len(pcm) // count // 2 * 2)
-        first = round(starts * 1000 / FRAME_MS)
-        for number in range(count):
-            part = pcm[number * size : (number + 1) * size]
-            if part:
-                self._played.append((first + number, measure_loudness(part)))
+        """Add sound that lasts ``ms`` and begins to play at ``starts``."""
+        samples = _reduce_rate(pcm, round(len(pcm) / SAMPLE_BYTES / ms * 1000) if ms else RATE)
+        self._played.append((starts, samples))
+        while self._played and self._played[0][0] < starts - PLAYED_SECONDS_MAX:
+            self._played.popleft()
 
-    def add_heard(self, pcm: bytes, at: float) -> None:
-        """Add a frame of the microphone that ended at ``at``."""
-        self._heard.append((round(at * 1000 / FRAME_MS), measure_loudness(pcm)))
-
-    def forget_heard(self) -> None:
-        """Begin anew with the microphone: other speech is compared."""
-        self._heard.clear()
+    def add_heard(self, pcm: bytes, rate: int, at: float) -> None:
+        """Add sound of the microphone at ``rate`` that ended at ``at``."""
+        self._heard.append((_reduce_rate(pcm, rate), at))
+        while sum(len(samples) for samples, _ in self._heard) > (HEARD_SECONDS + 0.05) * RATE:
+            self._heard.popleft()
+        horizon = at - HEARD_SECONDS - LAG_SECONDS_MAX - 1
+        while self._played and self._played[0][0] + len(self._played[0][1]) / RATE < horizon:
+            self._played.popleft()
 
     def suspects(self) -> bool:
-        """Return whether the last frames of the microphone resemble what was played."""
-        if len(self._heard) < FRAMES_MIN:
+        """Return whether the newest sound of the microphone resembles what was played. Takes about 1 ms."""
+        import numpy as np
+
+        if not self._heard or not self._played:
             return False
-        played = dict(self._played)
-        heard = list(self._heard)
-        needed = LONG_LIKENESS if len(heard) >= FRAMES_SURE else SHORT_LIKENESS
-        found = any(_is_alike(heard, played, lag, needed) for lag in range(LAG_FRAMES_MAX + 1))
+        heard = np.concatenate([samples for samples, _ in self._heard])[-int(HEARD_SECONDS * RATE) :]
+        amplitude = float(np.sqrt(np.mean(heard * heard)))
+        if len(heard) < HEARD_SECONDS_MIN * RATE or amplitude < SILENCE:
+            return False
+        ended = self._heard[-1][1]
+        played = self._find_played(ended - len(heard) / RATE - LAG_SECONDS_MAX, ended + MARGIN_SECONDS)
+        likeness, loudness = _correlate(heard, played)
+        found = likeness >= LIKENESS and amplitude <= LOUDNESS_MAX * loudness
         self.known = self.known or found
         return found
 
+    def _find_played(self, begin: float, end: float) -> Samples:
+        """Return what was played between two moments, with silence in its gaps."""
+        import numpy as np
 
-def _is_alike(heard: list[tuple[int, float]], played: dict[int, float], lag: int, needed: float) -> bool:
-    first = heard[0][0]
-    pairs = [(level, played.get(first + at - lag, FLOOR_DB)) for at, (_, level) in enumerate(heard)]
-    ours, theirs = [one for one, _ in pairs], [other for _, other in pairs]
-    if max(theirs) <= FLOOR_DB:
-        return False
-    if _mean_of_loudest(ours) - _mean_of_loudest(theirs) > LOUDNESS_MAX_DB:
-        return False
-    return _correlate(ours, theirs) >= needed
-
-
-def _mean_of_loudest(levels: list[float]) -> float:
-    loudest = sorted(levels)[-max(1, len(levels) // 2) :]
-    return sum(loudest) / len(loudest)
+        sound = np.zeros(int((end - begin) * RATE), np.float32)
+        for starts, samples in self._played:
+            at = round((starts - begin) * RATE)
+            first, last = max(at, 0), min(at + len(samples), len(sound))
+            if first < last:
+                sound[first:last] = samples[first - at : last - at]
+        return sound
 
 
-def _correlate(ours: list[float], theirs: list[float]) -> float:
-    """Return the correlation of two envelopes, 0 for one without rise and fall."""
-    count = len(ours)
-    mean, other_mean = sum(ours) / count, sum(theirs) / count
-    one, other = [level - mean for level in ours], [level - other_mean for level in theirs]
-    power, other_power = sum(level * level for level in one), sum(level * level for level in other)
-    if min(power, other_power) < SWING_MIN_DB**2 * count:
-        return 0.0
-    return sum(left * right for left, right in zip(one, other, strict=True)) / math.sqrt(power * other_power)
-
-
-def measure_loudness(pcm: bytes) -> float:
-    """Return the loudness of 16-bit samples in dB below full scale."""
+def _reduce_rate(pcm: bytes, rate: int) -> Samples:
+    """Return 16-bit samples at ``RATE``, from -1 to 1; good enough to be compared, not to be heard."""
     import numpy as np
 
-    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
-    power = float(np.dot(samples, samples)) / max(1, len(samples)) / 32768**2
-    return max(FLOOR_DB, 10 * math.log10(power)) if power > 0 else FLOOR_DB
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
+    factor, rest = divmod(rate, RATE)
+    if factor >= 1 and not rest:
+        whole = len(samples) // factor * factor
+        reduced: Samples = samples[:whole].reshape(-1, factor).mean(axis=1, dtype=np.float32)
+        return reduced
+    count = len(samples) * RATE // rate
+    places = np.arange(count, dtype=np.float32) * (rate / RATE)
+    reduced = np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+    return reduced
+
+
+def _correlate(heard: Samples, played: Samples) -> tuple[float, float]:
+    """Return the best normalised correlation at any delay, and the amplitude of what was played there."""
+    import numpy as np
+
+    count = len(heard)
+    size = 1 << (len(played) + count - 1).bit_length()
+    spectrum = np.fft.rfft(played, size) * np.conj(np.fft.rfft(heard, size))
+    products = np.fft.irfft(spectrum, size)[: len(played) - count + 1]
+    sums = np.concatenate(([0.0], np.cumsum(played.astype(np.float64) ** 2)))
+    powers = sums[count:] - sums[:-count]
+    floor = count * SILENCE**2
+    own = float(np.sqrt(np.dot(heard, heard)))
+    likeness = np.where(powers > floor, products / (np.sqrt(np.maximum(powers, floor)) * own), 0.0)
+    best = int(np.argmax(likeness))
+    return float(likeness[best]), float(np.sqrt(powers[best] / count))

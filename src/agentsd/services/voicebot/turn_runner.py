@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from agentsd.core.errors import AgentsdError, AgentUnavailable
+from agentsd.core.manifest.turn import Interrupt
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.core.text.spoken_words import count_words, is_echo, is_ignored
 from agentsd.providers.base import Leases, LiveAgent
@@ -54,6 +55,9 @@ ChatFunction = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, 
 
 OPENING_PROMPT = "The call has begun, and nobody has spoken yet: open the conversation."
 """Message to a model that must answer before anything was said."""
+
+COMPARE_MS = 128
+"""Speech between two comparisons with what was played."""
 
 _log = logging.getLogger(__name__)
 
@@ -144,8 +148,17 @@ class TurnRunner:
         if turn.state.confirmed or turn.state.phase is Phase.ENDED:
             return
         rule = self._settings(turn).interruption
-        if is_certain(turn, rule, echo=turn.contested and self.echo.suspects()):
+        if is_certain(turn, rule) and not (turn.contested and self._is_own_voice(turn, rule)):
             self.advance(turn, SpeechConfirmed())
+
+    def _is_own_voice(self, turn: CallTurn, rule: Interrupt) -> bool:
+        """Return whether the speech resembles the agent's, and has no other words."""
+        if turn.words >= max(1, rule.min_words):
+            return False
+        if turn.speech_ms >= turn.compare_ms:
+            turn.compare_ms = turn.speech_ms + COMPARE_MS
+            turn.resembles = self.echo.suspects()
+        return turn.resembles
 
     def hold_voice(self) -> None:
         """Hold what was not sent of the answer: somebody may be about to speak."""
@@ -263,12 +276,12 @@ class TurnRunner:
     def _count_words(self, turn: CallTurn, text: str) -> int:
         if not turn.contested:
             return count_words(text)
-        return 0 if self._is_echo(text) else count_words(text, self._settings(turn).ignore)
+        return 0 if self._is_echo(turn, text) else count_words(text, self._settings(turn).ignore)
 
-    def _is_echo(self, text: str) -> bool:
+    def _is_echo(self, turn: CallTurn, text: str) -> bool:
         """Return whether a transcript is what the agent is saying. Callers do repeat older answers."""
         newest = self.newest_answer
-        return newest is not None and is_echo(text, newest.text, suspected=self.echo.suspects())
+        return newest is not None and is_echo(text, newest.text, suspected=turn.resembles)
 
     def _judge(self, turn: CallTurn, text: str) -> Verdict:
         """Return what the speech turned out to be."""
@@ -277,7 +290,7 @@ class TurnRunner:
             return "words" if text.strip() and not turn.contested else "unheard"
         if not turn.contested:
             return "words"
-        if self._is_echo(text):
+        if self._is_echo(turn, text):
             return "echo"
         rule = settings.interruption
         too_few = rule.enabled and not turn.state.confirmed and count_words(text) < rule.min_words

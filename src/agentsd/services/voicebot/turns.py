@@ -102,6 +102,8 @@ class CallTurn:
     hidden: list[CallEvent] = field(default_factory=list)  # events until its speech is confirmed
     speech_ms: int = 0
     words: int = 0  # recognised so far that are not ignored
+    resembles: bool = False  # its sound is like the agent's
+    compare_ms: int = 0  # length of speech at which that is looked at again
     partials: bool = False  # the STT reports words while they are spoken
     answer: Answer | None = None
     error: AgentsdError | None = None
@@ -126,11 +128,9 @@ CERTAIN_MS = 1000
 """Speech that interrupts though no word of it was recognised: recognisers may be slow."""
 
 
-def is_certain(turn: CallTurn, interrupt: Interrupt, *, echo: bool) -> bool:
-    """Return whether the speech of ``turn`` interrupts. ``echo``: its sound resembles the agent's own."""
-    worded = turn.words >= max(1, interrupt.min_words)
-    if echo:
-        return worded and turn.speech_ms >= interrupt.min_ms
+def is_certain(turn: CallTurn, interrupt: Interrupt) -> bool:
+    """Return whether the speech of ``turn`` is long enough, and has enough words, to interrupt."""
     if turn.speech_ms < interrupt.min_ms:
         return False
-    return worded or not turn.partials or interrupt.min_words == 0 or turn.speech_ms >= CERTAIN_MS
+    worded = turn.words >= interrupt.min_words or not turn.partials
+    return worded or turn.speech_ms >= CERTAIN_MS

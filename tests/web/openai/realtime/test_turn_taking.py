@@ -355,3 +355,27 @@ async def test_silence_of_both_is_broken(stack: Stack, voices: Vendors) -> None:
         with pytest.raises(StopAsyncIteration):
             await line.next()
     assert voices.llm.requests == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("decibels", [-12, -30])
+async def test_the_agents_own_voice_interrupts_nothing(
+    stack: Stack, voices: Vendors, decibels: float
+) -> None:
+    """A microphone in real time hears the greeting, later and quieter: it is spoken to its end."""
+    tts = {"provider": "openai-compatible", "model": "m", "voice": "v", "api_url": voices.llm.url}
+    voices.llm.audio = spoken()
+    await serve(stack, voices, greeting="What are your opening hours?", tts=tts)
+    async with call(stack, "a") as line:
+        await line.append(silence(0.1))
+        await line.until("response.output_audio.delta")
+        heard = silence(0.15) + scaled(spoken(), decibels) + silence(1.2)
+        began = asyncio.get_running_loop().time()
+        for at in range(0, len(heard), 960):
+            await asyncio.sleep(max(0.0, began + at / 48_000 - asyncio.get_running_loop().time()))
+            await line.append(heard[at : at + 960])
+        await line.write("Hi.")
+        first, second = await line.done(), await line.done()
+    assert (first["status"], second["status"]) == ("completed", "completed")
+    assert line.of("input_audio_buffer.speech_started") == []
+    assert line.of("conversation.item.truncated") == []
