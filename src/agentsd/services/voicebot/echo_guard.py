@@ -81,7 +81,7 @@ class EchoGuard:
         """Return what was played between two moments, with silence in its gaps."""
         import numpy as np
 
-        sound = np.zeros(int((end - begin) * RATE), np.float32)
+        sound: Samples = np.zeros(int((end - begin) * RATE), np.float32)
         for starts, samples in self._played:
             at = round((starts - begin) * RATE)
             first, last = max(at, 0), min(at + len(samples), len(sound))
@@ -102,8 +102,7 @@ def _reduce_rate(pcm: bytes, rate: int) -> Samples:
         return reduced
     count = len(samples) * RATE // rate
     places = np.arange(count, dtype=np.float32) * (rate / RATE)
-    reduced = np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
-    return reduced
+    return np.asarray(np.interp(places, np.arange(len(samples)), samples), np.float32)
 
 
 def _correlate(heard: Samples, played: Samples) -> tuple[float, float]:

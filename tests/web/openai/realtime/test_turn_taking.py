@@ -365,6 +365,7 @@ async def test_the_agents_own_voice_interrupts_nothing(
     """A microphone in real time hears the greeting, later and quieter: it is spoken to its end."""
     tts = {"provider": "openai-compatible", "model": "m", "voice": "v", "api_url": voices.llm.url}
     voices.llm.audio = spoken()
+    voices.stt.words = "What are your opening hours?"
     await serve(stack, voices, greeting="What are your opening hours?", tts=tts)
     async with call(stack, "a") as line:
         await line.append(silence(0.1))
