@@ -29,8 +29,12 @@ class Talker(OpenAIServer):
     Asked a question, it calls the first tool that it may (``tool_choice``) before it answers.
     """
 
+    mute = False
+
     def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
         """Word by word, or a call in three pieces."""
+        if self.mute:
+            return ()
         tools, choice = body.get("tools"), body.get("tool_choice") or "auto"
         if tools and choice != "none" and body["messages"][-1]["role"] == "user":
             name = choice["function"]["name"] if isinstance(choice, dict) else tools[0]["function"]["name"]
