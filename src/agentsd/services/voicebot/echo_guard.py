@@ -102,7 +102,8 @@ def _reduce_rate(pcm: bytes, rate: int) -> Samples:
         return reduced
     count = len(samples) * RATE // rate
     places = np.arange(count, dtype=np.float32) * (rate / RATE)
-    return np.asarray(np.interp(places, np.arange(len(samples)), samples), np.float32)
+    stretched: Samples = np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+    return stretched
 
 
 def _correlate(heard: Samples, played: Samples) -> tuple[float, float]:
