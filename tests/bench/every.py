@@ -14,6 +14,7 @@ from tests.bench import (
     sound,
     stalls,
     syncing,
+    turns,
     validating,
     voice,
 )
@@ -28,6 +29,7 @@ BENCHES = (
     browsing,
     chatting,
     resolving,
+    turns,
     voice,
     sound,
     stalls,
