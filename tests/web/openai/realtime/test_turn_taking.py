@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import random
-from array import array
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.services.speech import silence, spoken
@@ -21,30 +20,18 @@ SORRY = "Sorry, say that again."
 COMPLETED = "conversation.item.input_audio_transcription.completed"
 
 
+@cache
 def hum(seconds: float = 0.6, rate: int = RATE) -> bytes:
     """A hum of 13 harmonics of 130 Hz, which the detector takes for speech."""
-    count = int(seconds * rate)
-    tones = range(1, 14)
-
-    def sample(n: int) -> int:
-        fade = min(1.0, n / 600, (count - n) / 600)
-        return int(9000 / 4 * fade * sum(math.sin(2 * math.pi * 130 * k * n / rate) / k for k in tones))
-
-    return array("h", map(sample, range(count))).tobytes()
-
-
-def mixed(pcm: bytes, noise: int, seed: int = 3) -> bytes:
-    """The sound with noise of that amplitude."""
-    rng = random.Random(seed)
-    return array(
-        "h", (max(-32_768, min(32_767, s + rng.randint(-noise, noise))) for s in array("h", pcm))
-    ).tobytes()
+    time = np.arange(int(seconds * rate)) / rate
+    tone = sum(np.sin(2 * np.pi * 130 * k * time) / k for k in range(1, 14))
+    fade = np.minimum(1, np.minimum(time, seconds - time) / 0.025)
+    return bytes((2250 * fade * tone).astype("<i2").tobytes())
 
 
 def scaled(pcm: bytes, decibels: float) -> bytes:
     """The sound, quieter."""
-    factor = 10 ** (decibels / 20)
-    return array("h", (int(s * factor) for s in array("h", pcm))).tobytes()
+    return bytes((np.frombuffer(pcm, "<i2") * 10 ** (decibels / 20)).astype("<i2").tobytes())
 
 
 @pytest.fixture
