@@ -28,7 +28,7 @@ from agentsd.providers.base import (
     ProviderUnreachable,
 )
 from agentsd.providers.limits import HEADER_BYTES_MAX
-from agentsd.providers.outbound import OutboundRefused
+from agentsd.providers.outbound import OutboundRefused, ProxyFailed
 
 if TYPE_CHECKING:
     import aiohttp
@@ -246,6 +246,48 @@ def make_forbidden_error(who: VendorRef, error: OutboundRefused) -> ProviderForb
     )
 
 
+def make_proxy_error(who: VendorRef, failure: ProxyFailed) -> ProviderError:
+    """Return the error for a forward proxy that made no connection to the vendor."""
+    shown, status = failure.proxy.shown, failure.status
+    kind, what, hint = _PROXY_FAILURES.get(status or failure.what) or (
+        _PROXY_REFUSAL if 400 <= status < 500 else _PROXY_FAILURES["status"]
+    )
+    if status == 407 and not failure.proxy.variable:
+        hint = _NO_CREDENTIALS_HINT
+    place = {"variable": failure.proxy.variable or f"{who.kind}.proxy", "kind": who.kind}
+    told = f" ({status})" if status else ""
+    return kind(f"{who.vendor} cannot be reached: {shown} {what}{told}", hint=hint.format(**place))
+
+
+_PROXY_HINT = "check {variable}, and that the proxy can be reached from here"
+_PROXY_REFUSAL = (
+    ProviderForbidden,
+    "refuses to connect to it",
+    "let the proxy's operator allow the vendor's host and port, or except the host from the proxy",
+)
+_PROXY_FAILURES: Mapping[int | str, tuple[type[ProviderError], str, str]] = {
+    407: (
+        ProviderAuthError,
+        "does not accept the credentials",
+        "write user and password into {variable}: http://user:password@host:port",
+    ),
+    "status": (
+        ProviderUnreachable,
+        "cannot connect to it",
+        "try again later; the proxy's log has the reason",
+    ),
+    "unreachable": (ProviderUnreachable, "cannot be reached", _PROXY_HINT),
+    "timeout": (
+        ProviderTimeout,
+        "did not answer in time",
+        "try again, or raise {kind}.connect_timeout_seconds",
+    ),
+    "closed": (ProviderUnreachable, "closed the connection before it answered", _PROXY_HINT),
+    "protocol": (ProviderUnreachable, "does not answer as an HTTP proxy", _PROXY_HINT),
+}
+_NO_CREDENTIALS_HINT = "use the operator's HTTPS_PROXY: the proxy of a section has no credentials"
+
+
 def make_timeout_error(who: VendorRef) -> ProviderTimeout:
     """Return the error for an answer that did not come within the limit."""
     hint = f"try again, or raise {who.kind}.timeout_seconds or {who.kind}.idle_timeout_seconds"
@@ -285,8 +327,11 @@ def _translate_error(who: VendorRef, error: Exception) -> ProviderError | None:
 
 
 def _make_connection_error(who: VendorRef, error: Exception) -> ProviderError:
-    if isinstance(refusal := getattr(error, "os_error", error), OutboundRefused):
-        return make_forbidden_error(who, refusal)
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, OutboundRefused):
+        return make_forbidden_error(who, cause)
+    if isinstance(cause, ProxyFailed):
+        return make_proxy_error(who, cause)
     return ProviderUnreachable(
         f"{who.vendor} {_describe_unreachable(error)}", hint=_REACH_HINT.format(kind=who.kind)
     )

@@ -61,13 +61,15 @@ def make_sops(settings: Settings) -> SopsBinary:
 
 
 def make_sessions(settings: Settings) -> HttpSessions:
-    """Return connections to vendors, within the outbound rules."""
+    """Return connections to vendors, within the outbound rules and by the operator's proxies."""
     from agentsd.core.trust.outbound import Outbound
+    from agentsd.core.trust.proxies import ProxyRules
     from agentsd.providers.local.engines import Engines
     from agentsd.providers.transport.sessions import HttpSessions
 
     engines = Engines(settings.engine_limits)
-    return HttpSessions(outbound=Outbound.parse(settings.outbound), engines=engines)
+    proxies = ProxyRules.parse(os.environ)
+    return HttpSessions(outbound=Outbound.parse(settings.outbound), proxies=proxies, engines=engines)
 
 
 @cache

@@ -77,7 +77,9 @@ class OpenAITranscription:
         self._who = VendorRef(settings.provider, settings.kind)
         url = settings.make_url(settings.api_url, settings.transcriptions_path)
         headers = settings.request_headers()
-        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, TRANSCRIPT_LIMITS)
+        self._endpoint = Endpoint(
+            sessions, url, self._who, headers, settings.timeouts, TRANSCRIPT_LIMITS, proxy=settings.proxy
+        )
         self.sample_rate = settings.sample_rate
         fields = {"model": settings.model, "language": settings.language, "prompt": settings.prompt}
         known = {name: value for name, value in fields.items() if value is not None}

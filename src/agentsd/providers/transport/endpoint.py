@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from agentsd.core.errors import ProviderError
+from agentsd.core.trust.proxies import Proxy
 from agentsd.providers.base import ProviderRejected
 from agentsd.providers.errors import (
     VendorRef,
     make_forbidden_error,
     make_protocol_error,
+    make_proxy_error,
     make_reported_error,
     make_status_error,
     make_timeout_error,
@@ -25,7 +27,7 @@ from agentsd.providers.errors import (
 )
 from agentsd.providers.limits import CHAT_LIMITS, FRAME_LIMITS, SLICE_BYTES, AnswerLimits
 from agentsd.providers.network import Timeouts
-from agentsd.providers.outbound import OutboundRefused
+from agentsd.providers.outbound import OutboundRefused, ProxyFailed
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.sse import ErrorEvent, EventParser, EventTooLong
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 ERROR_BODY_BYTES_MAX = 64 << 10
 """Bytes of an error's body that are searched for its machine code."""
+PROXY_AUTHENTICATION = 407
+"""Status that comes from a proxy, not from a vendor (RFC 9110 §15.5.8)."""
 LINGER_SECONDS = 0.25
 """Timeout for the end of a finished stream, so that its connection can be reused."""
 
@@ -54,10 +58,12 @@ class Endpoint:
         headers: Mapping[str, str],
         timeouts: Timeouts,
         limits: AnswerLimits = CHAT_LIMITS,
+        *,
+        proxy: str | None = None,
     ) -> None:
         _check_headers(who, headers)
         try:
-            self._claim = sessions.acquire(url)
+            self._claim = sessions.acquire(url, proxy)
         except ValueError:
             hint = f"correct it in the manifest's {who.kind} section"
             raise ProviderRejected(f"{who.vendor}: the URL cannot be used", hint=hint) from None
@@ -73,6 +79,11 @@ class Endpoint:
     def session(self) -> aiohttp.ClientSession:
         """Return the origin's pooled session."""
         return self._claim.session
+
+    @property
+    def forwarder(self) -> Proxy | None:
+        """Return the proxy whose own answers may come in place of the vendor's."""
+        return self._claim.forwarder
 
     async def aclose(self) -> None:
         """Give the claim up."""
@@ -125,6 +136,7 @@ class _Exchange(AbstractAsyncContextManager["VendorReply"]):
                 self._response = response
                 return VendorReply(response, endpoint)
             try:
+                _refuse_forwarder(endpoint, response.status)
                 code = await _read_error_code(response) if response.status >= 400 else None
                 raise make_status_error(endpoint.who, response.status, response.headers, code)
             finally:
@@ -142,6 +154,12 @@ class _Exchange(AbstractAsyncContextManager["VendorReply"]):
                     raise error
             finally:
                 del error  # it refers to this frame
+
+
+def _refuse_forwarder(endpoint: Endpoint, status: int) -> None:
+    """Raise the error for an answer that a proxy gave in place of the vendor."""
+    if status == PROXY_AUTHENTICATION and endpoint.forwarder is not None:
+        raise make_proxy_error(endpoint.who, ProxyFailed(endpoint.forwarder, "status", status))
 
 
 def _leave(response: aiohttp.ClientResponse) -> None:

@@ -113,7 +113,9 @@ class SocketClient:
         query: Mapping[str, str] | None = None,
     ) -> None:
         self.who = VendorRef(settings.provider, settings.kind)
-        self._endpoint = Endpoint(sessions, url, self.who, headers or {}, settings.timeouts, FRAME_LIMITS)
+        self._endpoint = Endpoint(
+            sessions, url, self.who, headers or {}, settings.timeouts, FRAME_LIMITS, proxy=settings.proxy
+        )
         self._query = query or {}
 
     def converse(self, outgoing: AsyncIterator[Frame], reader: FrameReader[T]) -> AsyncGenerator[T, None]:
