@@ -163,6 +163,12 @@ class Settings(BaseModel):
         le=600,
         description="Seconds that serve continues, not ready, after SIGTERM, so that balancers notice.",
     )
+    stream_keep_alive: Annotated[float, BeforeValidator(parse_seconds)] = Field(
+        default=5.0,
+        gt=0,
+        le=300,
+        description="Silence after which a streamed chat sends a comment, so that no proxy cuts it.",
+    )
     shutdown_drain: float = Field(
         default=30.0, ge=0, le=3600, description="Seconds that open streams and calls have to end."
     )

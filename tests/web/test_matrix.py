@@ -147,7 +147,9 @@ async def ask(stack: Stack, method: str, path: str, ref: str, credentials: dict[
         if endless:
             reply.close()
         told = {
-            name: value for name, value in reply.headers.items() if name not in ("Date", "Content-Length")
+            name: value
+            for name, value in reply.headers.items()
+            if name not in ("Date", "Content-Length", "X-Request-ID")  # drawn for each request
         }
     for written in {ref, ref.replace("/", "~")}:
         body = body.replace(written.encode(), b"REF")

@@ -113,7 +113,7 @@ async def test_what_is_not_installed_is_a_condition(stack: Stack, monkeypatch: p
     status, _ = await stack.ask("POST", "/v1/chat/completions", json={"model": "other", **body})
     assert status == 200
     status, reply = await stack.ask("POST", "/v1/chat/completions", json={"model": "offline", **body})
-    assert status == 503
+    assert status == 400
     assert "pip install '.[local]'" in reply["error"]["message"]
     condition = stack.registry.snapshot.find("offline").condition
     assert (condition.type, condition.reason) == ("Invalid", "BuildFailed")

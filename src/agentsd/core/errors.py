@@ -200,16 +200,31 @@ class AgentNotFound(AgentsdError):
     """Slug or id that no agent has."""
 
 
+_PASSING_REASONS = frozenset({"Closing", "OpenTimeout", "SopsFailed"})
+
+
 class AgentUnavailable(AgentsdError):
-    """Agent that exists but cannot run; ``reason`` is its condition's machine-readable reason."""
+    """Agent that exists but cannot run; ``reason`` is its condition's machine-readable reason.
+
+    Usually its manifest has to change first; ``retryable`` where time may suffice.
+    """
 
     def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+        self.retryable = reason in _PASSING_REASONS
 
 
 class ProviderError(AgentsdError):
-    """Failure of a vendor; the subclasses are in ``agentsd.providers.base``."""
+    """Failure of a vendor; the subclasses are in ``agentsd.providers.base``.
+
+    ``code`` and ``param`` are OpenAI's words for it where one fits: of fixed lists, never a vendor's text.
+    ``tries`` counts the requests that were made in vain, retries and fallbacks included.
+    """
+
+    code: str | None = None
+    param: str | None = None
+    tries = 1
 
 
 def describe_error(error: BaseException) -> str:

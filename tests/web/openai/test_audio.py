@@ -147,7 +147,7 @@ async def test_a_failure_in_the_middle_cuts_the_speech(voice: Stack, vendor: Ope
     assert (await voice.get("/v1/models"))[0] == 200
 
 
-async def test_an_agent_without_the_organ_is_a_503(voice: Stack) -> None:
+async def test_an_agent_without_the_organ_is_a_400(voice: Stack) -> None:
     """Also the built-in one; the hint names the section."""
     for model in ("echo-only", "echo"):
         answers = [
@@ -157,7 +157,7 @@ async def test_an_agent_without_the_organ_is_a_503(voice: Stack) -> None:
                             headers={"Content-Type": "audio/wav"}),
         ]  # fmt: skip
         assert [(status, reply["error"]["code"]) for status, reply in answers] == [
-            (503, "agent_unavailable")
+            (400, "agent_unavailable")
         ] * 3
         assert "tts section" in answers[0][1]["error"]["message"]
     status, _ = await voice.ask("POST", SPEECH, json={"model": "nobody", "input": "Hello."})

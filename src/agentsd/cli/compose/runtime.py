@@ -199,6 +199,7 @@ async def serve_runtime(
         metrics,
         access,
         settings.path.as_posix(),
+        keep_alive_seconds=settings.stream_keep_alive,
         writeback=writeback,
         guards=guards,
         knowledge=knowledge,

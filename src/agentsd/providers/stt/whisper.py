@@ -64,6 +64,7 @@ class Whisper(SocketClient):
 class _Reader(FrameReader[Transcript]):
     def __init__(self, who: VendorRef) -> None:
         super().__init__(who)
+        self._answered = False  # a transcript came, if only an empty one
         self._pending = False  # a partial transcript waits for its final one
 
     def read(self, frame: Frame) -> Transcript | None:
@@ -71,12 +72,13 @@ class _Reader(FrameReader[Transcript]):
         text, final = message.get("transcript"), message.get("is_final") is True
         if not isinstance(text, str):
             return None
+        self._answered = True
         self._pending = bool(text) and not final
         self.quiet = QUIET_SECONDS if final and self.asked_all else None
         return Transcript(text, final) if text else None
 
     def may_close(self) -> bool:
-        return not self._pending
+        return self._answered and not self._pending
 
 
 def build_client(settings: WhisperSettings, sessions: HttpSessions) -> Whisper:

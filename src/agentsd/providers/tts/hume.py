@@ -80,7 +80,7 @@ class Hume(SocketClient):
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
         return self.converse(
-            frame_pieces(split_words(text), self._say, last=[FLUSH, CLOSE]), _Reader(self.who)
+            frame_pieces(split_words(text), self._say, last=[FLUSH, CLOSE]), _Reader(self.who, SAMPLE_RATE)
         )
 
     def _say(self, piece: str) -> Frame:
@@ -88,8 +88,8 @@ class Hume(SocketClient):
 
 
 class _Reader(SpeechReader):
-    def __init__(self, who: VendorRef) -> None:
-        super().__init__(who)
+    def __init__(self, who: VendorRef, rate: int) -> None:
+        super().__init__(who, rate)
         self._whole = False  # the last snippet's last chunk has come
 
     def read(self, frame: Frame) -> bytes | None:

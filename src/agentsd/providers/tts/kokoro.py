@@ -63,7 +63,7 @@ class Kokoro(SocketClient):
 
 class _Reader(SpeechReader):
     def __init__(self, who: VendorRef, rate: int) -> None:
-        super().__init__(who)
+        super().__init__(who, rate)
         self._rate = rate
 
     def read(self, frame: Frame) -> bytes | None:
