@@ -151,12 +151,22 @@ def refuse_error(who: VendorRef, value: Mapping[str, Any]) -> None:
 _ERROR_TYPES = ("error", "Error")
 
 
-def make_too_large_error(who: VendorRef, what: str, limit: int, unit: str = "bytes") -> ProviderProtocolError:
-    """Return the error for ``what`` of more than ``limit`` of ``unit``, which is not read."""
+def make_too_large_error(
+    who: VendorRef, what: str, limit: int, unit: str = "bytes", *, setting: str = ""
+) -> ProviderProtocolError:
+    """Return the error for ``what`` of more than ``limit`` of ``unit``, which is not read.
+
+    ``setting`` is the operator's variable that sets the limit; empty for a constant.
+    """
+    lower = f"ask for less at a time, or raise {setting}" if setting else "ask for less at a time"
     return ProviderProtocolError(
         f"{who.vendor} sent {what} of more than {limit} {unit}, which is not read",
-        hint="ask for less at a time; the limit protects this server's memory",
+        hint=f"{lower}; the limit protects this server's memory",
     )
+
+
+ANSWER_SETTING = "AGENTSD_MAX_ANSWER"
+HEADER_SETTING = "AGENTSD_MAX_ANSWER_HEADER"
 
 
 def make_empty_error(who: VendorRef, what: str) -> ProviderEmpty:
@@ -343,19 +353,22 @@ def _make_response_error(who: VendorRef, error: aiohttp.ClientResponseError) -> 
     handshake = isinstance(error, aiohttp.WSServerHandshakeError) and error.status >= 300
     if handshake or 300 <= error.status < 400:
         return make_status_error(who, error.status, error.headers)
-    if _is_too_long(error):
-        return make_too_large_error(who, "a header", HEADER_BYTES_MAX)
+    if (limit := _find_header_limit(error)) is not None:
+        return make_too_large_error(who, "a header", limit, setting=HEADER_SETTING)
     return make_protocol_error(who, "sent an answer that is not in this protocol")
 
 
-def _is_too_long(error: BaseException) -> bool:
-    """Return whether a line of the head was longer than allowed; aiohttp keeps the reason as a cause."""
+def _find_header_limit(error: BaseException) -> int | None:
+    """Return the limit that a line of the head exceeded; aiohttp keeps the reason as a cause."""
     from aiohttp.http_exceptions import LineTooLong
 
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, LineTooLong):
         cause = cause.__cause__
-    return cause is not None
+    if cause is None:
+        return None
+    _, limit, *_ = cause.args  # (line, limit, actual size)
+    return int(limit) if str(limit).isdecimal() else HEADER_BYTES_MAX
 
 
 _REACH_HINT = "check the URL in the manifest's {kind} section, and that it can be reached from here"

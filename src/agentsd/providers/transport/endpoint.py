@@ -16,6 +16,7 @@ from agentsd.core.trust.proxies import Proxy
 from agentsd.providers.base import ProviderRejected
 from agentsd.providers.error_codes import TEXT_CHARACTERS_MAX, unwrap_error
 from agentsd.providers.errors import (
+    ANSWER_SETTING,
     VendorRef,
     make_forbidden_error,
     make_protocol_error,
@@ -77,7 +78,7 @@ class Endpoint:
         self.who = who
         self.headers = headers
         self.timeouts = timeouts
-        self.limits = limits
+        self.limits = sessions.limits.scale(limits)
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -242,7 +243,8 @@ class VendorReply:
                         found = True
                         yield _check_event(who, event)
         except EventTooLong:
-            raise make_too_large_error(who, "an event", self._endpoint.limits.event) from None
+            limit = self._endpoint.limits.event
+            raise make_too_large_error(who, "an event", limit, setting=ANSWER_SETTING) from None
         if parser.foreign and not found:
             raise make_protocol_error(who, "answered with a text that is not a stream of events")
 
@@ -280,7 +282,7 @@ class VendorReply:
             parts.append(chunk)
             size += len(chunk)
             if size > most:
-                raise make_too_large_error(self._endpoint.who, "an answer", most)
+                raise make_too_large_error(self._endpoint.who, "an answer", most, setting=ANSWER_SETTING)
         return b"".join(parts)
 
 

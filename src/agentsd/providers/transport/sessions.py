@@ -18,7 +18,7 @@ from agentsd.core.trust.outbound import Outbound
 from agentsd.core.trust.proxies import Proxy, ProxyRules, parse_proxy
 from agentsd.core.trust.rules import NO_ORIGIN
 from agentsd.core.trust.rules import normalise_origin as origin_of
-from agentsd.providers.limits import HEADER_BYTES_MAX
+from agentsd.providers.limits import OperatorLimits
 from agentsd.providers.local.engines import Engines
 from agentsd.providers.outbound import OutboundRefused, make_socket_factory
 
@@ -52,6 +52,7 @@ class HttpSessions:
     dns_cache_seconds: int = 60
     engines: Engines = field(default_factory=Engines)  # models that run on this machine
     outbound: Outbound = field(default_factory=Outbound)  # what may be connected to
+    limits: OperatorLimits = field(default_factory=OperatorLimits)
     proxies: ProxyRules = field(default_factory=ProxyRules)  # the operator's
     owner: str = DEFAULT_OWNER  # whose providers take sessions here
     _pools: dict[_PoolKey, _SessionPool] = field(default_factory=dict)  # of all owners
@@ -153,24 +154,24 @@ async def _close_pool(pool: _SessionPool) -> None:
         await session.close()
 
 
-def _make_session(limits: HttpSessions, pool: _SessionPool) -> aiohttp.ClientSession:
+def _make_session(sessions: HttpSessions, pool: _SessionPool) -> aiohttp.ClientSession:
     import aiohttp
 
     from agentsd.providers.transport.responses import BoundedResponse
 
     options: dict[str, Any] = {
-        "limit": limits.connections,
-        "keepalive_timeout": limits.keepalive_seconds,
-        "ttl_dns_cache": limits.dns_cache_seconds,
+        "limit": sessions.connections,
+        "keepalive_timeout": sessions.keepalive_seconds,
+        "ttl_dns_cache": sessions.dns_cache_seconds,
     }
     taken: dict[str, Any] = {}
     if pool.proxy is None:
-        factory = make_socket_factory(limits.outbound, pool.host)
+        factory = make_socket_factory(sessions.outbound, pool.host)
         connector = aiohttp.TCPConnector(socket_factory=factory, **options)
     else:
         from agentsd.providers.transport.proxy_connector import ProxiedRequest, ProxyConnector
 
-        connector = ProxyConnector(pool.proxy, limits.outbound, pool.host, **options)
+        connector = ProxyConnector(pool.proxy, sessions.outbound, pool.host, **options)
         taken = {"proxy": pool.proxy.url, "request_class": ProxiedRequest}
     return aiohttp.ClientSession(
         connector=connector,
@@ -181,8 +182,8 @@ def _make_session(limits: HttpSessions, pool: _SessionPool) -> aiohttp.ClientSes
         headers={"User-Agent": f"agentsd/{__version__}"},
         trust_env=False,
         response_class=BoundedResponse,
-        max_line_size=HEADER_BYTES_MAX,
-        max_field_size=HEADER_BYTES_MAX,
+        max_line_size=sessions.limits.header,
+        max_field_size=sessions.limits.header,
     )
 
 
