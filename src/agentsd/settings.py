@@ -43,7 +43,7 @@ def read_environment() -> dict[str, str]:
 class Settings(BaseModel):
     """Values of the ``AGENTSD_*`` variables, in capitals or not. Command-line options override single fields.
 
-    Not pydantic-settings: it imports readers of files and command lines, which are not read here.
+    Not pydantic-settings, which costs each command 47 ms: docs/architecture.md, "Dependencies".
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
