@@ -26,6 +26,11 @@ PROXY = "http://proxy.example:3128"
         ({"ALL_PROXY": PROXY}, "https://a.example", "ALL_PROXY"),
         ({"all_proxy": PROXY}, "ws://a.example", "all_proxy"),
         ({"ALL_PROXY": "http://b", "HTTPS_PROXY": PROXY}, "https://a.example", "HTTPS_PROXY"),
+        (
+            {"ALL_PROXY": "socks5://b", "HTTPS_PROXY": PROXY, "HTTP_PROXY": PROXY},
+            "ws://a.example",
+            "HTTP_PROXY",
+        ),
         ({}, "https://a.example", None),
     ],
 )

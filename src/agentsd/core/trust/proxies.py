@@ -54,7 +54,10 @@ class ProxyRules:
     @classmethod
     def parse(cls, environ: Mapping[str, str]) -> ProxyRules:
         """Read the variables. Raises ``ConfigError`` with the name of a wrong one, never its value."""
-        http, https, rest = (_read_proxy(environ, f"{name}_proxy") for name in ("http", "https", "all"))
+        http, https = _read_proxy(environ, "http_proxy"), _read_proxy(environ, "https_proxy")
+        rest = (
+            None if http and https else _read_proxy(environ, "all_proxy")
+        )  # often SOCKS, for other programs
         _, exceptions = _read_variable(environ, "no_proxy")
         entries = tuple(map(_parse_exception, re.split(r"[\s,]+", exceptions))) if exceptions else ()
         return cls(http or rest, https or rest, entries)
