@@ -1,4 +1,4 @@
-"""Sentences spoken by Piper (a voice for English; other languages are its accent, by espeak-ng's phonemes)."""
+"""Sentences spoken by Piper: an English voice, which other languages' phonemes give an accent."""
 
 from __future__ import annotations
 

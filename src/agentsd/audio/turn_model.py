@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -54,7 +54,7 @@ class TurnModel:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="turn-model")
         self._session: Any = None
-        self._waiting = 0
+        self._waiting: list[Future[float | None]] = []
 
     def preload(self) -> None:
         """Begin to load it, so that the first pause does not wait for that."""
@@ -66,15 +66,12 @@ class TurnModel:
 
         None where too many wait for it; its result is None where the model failed.
         """
-        if self._waiting >= WAITING_MAX:
+        self._waiting = [one for one in self._waiting if not one.done()]
+        if len(self._waiting) >= WAITING_MAX:
             return None
-        self._waiting += 1
-        running = asyncio.get_running_loop().run_in_executor(self._thread, self._judge, pcm)
-        running.add_done_callback(self._release)
-        return running
-
-    def _release(self, _: asyncio.Future[float | None]) -> None:
-        self._waiting -= 1
+        waiting = self._thread.submit(self._judge, pcm)
+        self._waiting.append(waiting)
+        return asyncio.wrap_future(waiting)
 
     def _judge(self, pcm: bytes) -> float | None:
         try:

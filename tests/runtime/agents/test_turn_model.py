@@ -18,7 +18,7 @@ async def test_the_condition_names_a_model_that_is_not_installed(
     """The agent serves; its condition has the command. Who does not ask for the model is not bothered."""
     path = Path("smart-turn.onnx") if installed else None
     monkeypatch.setattr(turn_model, "find_turn_model", lambda: path)
-    await world.put(smart=sealed(turn={"detection": "smart"}), plain=sealed())
+    await world.put(smart=sealed(detection="smart"), plain=sealed())
     await world.load()
     for slug in ("smart", "plain"):
         async with world.registry.lease(slug) as agent:
