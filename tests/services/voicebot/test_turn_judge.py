@@ -64,6 +64,25 @@ async def test_a_pause_asks_once_and_the_next_one_again() -> None:
     assert judge.choose_wait(SMART) == 3000
 
 
+async def test_what_follows_a_pause_is_heard_alone_if_it_is_long_enough() -> None:
+    """A second is, with the half second before it; a filler of a third is heard with what it follows."""
+    for frames, alone in ((32, True), (10, False)):
+        model = Model()
+        judge = TurnJudge(model.judge)
+        for _ in range(60):
+            judge.hear(FRAME, speaking=True)
+        judge.ask()
+        judge.forget_opinion()
+        for _ in range(frames):
+            judge.hear(FRAME, speaking=True)
+        judge.ask()
+        assert len(model.heard[1]) == (frames * 1024 + BEFORE_BYTES if alone else (60 + frames) * 1024)
+        judge.forget()
+        judge.hear(FRAME, speaking=False)
+        judge.ask()
+        assert len(model.heard[2]) == 1024
+
+
 async def test_a_busy_model_leaves_it_to_silence() -> None:
     """It refuses at once, and is not asked again in the same pause."""
     model = Model()

@@ -24,6 +24,10 @@ OPINION_SECONDS_MAX = 1.0
 BEFORE_BYTES = turn_model.BYTES_PER_SECOND // 2
 """Sound from before the speech that the model hears, half a second as in Pipecat."""
 
+PART_BYTES_MIN = turn_model.BYTES_PER_SECOND * 3 // 4
+"""Sound since the last pause from which it is heard without what was before: half a second of speech, and
+the silence after it. With an unfinished part before it, a finished one seems unfinished; "um" is shorter."""
+
 _SPARE_BYTES = turn_model.BYTES_PER_SECOND
 """Sound beyond what the model hears, so that the oldest is not removed at every frame."""
 
@@ -39,21 +43,27 @@ class TurnJudge:
             turn_model.TURN_MODEL.preload()
         self._ask = ask or turn_model.TURN_MODEL.judge
         self._sound = bytearray()
+        self._part: int | None = None  # bytes since the caller went on after a pause
         self._asked = False  # in this pause
         self._opinion: asyncio.Future[float | None] | None = None
 
     def hear(self, pcm: bytes, *, speaking: bool) -> None:
         """Take sound at 16 kHz; before speech only the newest half second is kept."""
         self._sound += pcm
+        if self._part is not None:
+            self._part += len(pcm)
         most = turn_model.HEARD_BYTES if speaking else BEFORE_BYTES
         if len(self._sound) > most + (_SPARE_BYTES if speaking else 0):
             del self._sound[:-most]
 
     def ask(self) -> None:
-        """Have the model hear the turn so far, unless it has in this pause."""
-        if not self._asked:
-            self._asked = True
-            self._opinion = self._ask(bytes(self._sound[-turn_model.HEARD_BYTES :]))
+        """Have the model hear the turn, or what was said since the last pause, once in each pause."""
+        if self._asked:
+            return
+        self._asked, size = True, turn_model.HEARD_BYTES
+        if self._part is not None and self._part >= PART_BYTES_MIN:
+            size = min(size, self._part + BEFORE_BYTES)
+        self._opinion = self._ask(bytes(self._sound[-size:]))
 
     def choose_wait(self, turn: Turn) -> int:
         """Return the silence that ends the turn, in ms."""
@@ -74,13 +84,15 @@ class TurnJudge:
             self._drop_opinion()
 
     def forget_opinion(self) -> None:
-        """Note that the pause is over."""
-        self._asked = False
+        """Note that the pause is over, if there was one."""
+        if self._asked:
+            self._asked, self._part = False, 0
         self._drop_opinion()
 
     def forget(self) -> None:
         """Note that the turn is over."""
         self.forget_opinion()
+        self._part = None
         self._sound.clear()
 
     def _read_opinion(self) -> float | None:
