@@ -264,7 +264,7 @@ _OPENAI = (
         "call", "GET /v1/realtime", "A call, over a WebSocket", Reply(101, "The call has begun."),
         description="Uses the events of OpenAI's Realtime API. A browser cannot set headers and offers its "
         "token as the subprotocol `openai-insecure-api-key.TOKEN` beside `realtime`.",
-        parameters=(given.MODEL_QUERY,), errors=(400, 404, 426, 503), streams=True),
+        parameters=(given.MODEL_QUERY, given.INTENT), errors=(400, 404, 426, 503), streams=True),
 )
 _SERVICE = (
     _define(
