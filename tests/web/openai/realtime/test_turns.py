@@ -185,7 +185,7 @@ async def test_an_answer_without_content_is_a_failed_turn(stack: Stack, voices: 
     async with call(stack, "a") as line:
         voices.llm.mute = True
         await line.speak()
-        assert (await line.until("error"))["error"]["code"] == "provider_empty"
+        assert (await line.failure())["code"] == "provider_empty"
         (done,) = line.of("response.done")
         assert done["response"]["status"] == "failed"
         voices.llm.mute = False
