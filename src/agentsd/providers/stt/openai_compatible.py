@@ -5,7 +5,7 @@ https://platform.openai.com/docs/api-reference/audio/createTranscription
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from copy import copy
 from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import orjson
 from pydantic import Field
 
+from agentsd.audio.pcm import SAMPLE_BYTES
 from agentsd.audio.wav import make_wav
 from agentsd.providers.base import ProviderRejected, Transcript
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import TRANSCRIPT_LIMITS
 from agentsd.providers.network import HttpSettings, OptionalApiKey
-from agentsd.providers.options import ListeningOptions, make_refusal
+from agentsd.providers.options import ListeningOptions, get_primary_language, make_refusal
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.stt.timed_transcripts import parse_segments
 from agentsd.providers.transport.endpoint import Endpoint
@@ -75,6 +76,8 @@ class OpenAITranscriptionSettings(HttpSettings):
 
 AUDIO_BYTES_MAX = 25 << 20
 """Bytes of audio that one request may have; OpenAI's own limit."""
+SECONDS_MIN = 0.2
+"""Sound that one request has at least: OpenAI refuses less than 0.1, and people do say "yes"."""
 
 
 class OpenAITranscription:
@@ -106,7 +109,7 @@ class OpenAITranscription:
             raise make_refusal(self._who.vendor, "language", " for a translation")
         tuned = copy(self)
         asked = {
-            "language": options.language,
+            "language": options.language and get_primary_language(options.language),
             "prompt": options.prompt,
             "temperature": None if options.temperature is None else f"{options.temperature:g}",
         }
@@ -123,8 +126,7 @@ class OpenAITranscription:
         audio = await self._collect(pcm)
         if not audio:
             return
-        async with self._endpoint.post(self._form(audio)) as reply:
-            answer = await reply.json()
+        answer = await self._ask(audio.ljust(int(SECONDS_MIN * self.sample_rate) * SAMPLE_BYTES, b"\0"))
         text = answer.get("text")
         if not isinstance(text, str):
             raise make_protocol_error(self._who, "answered without a text")
@@ -148,14 +150,25 @@ class OpenAITranscription:
                 raise ProviderRejected(f"{self._who.vendor}: the speech is longer than 25 MiB", hint=hint)
         return bytes(audio)
 
-    def _form(self, audio: bytes) -> aiohttp.FormData:
+    async def _ask(self, audio: bytes) -> dict[str, Any]:
+        """Return the answer, without times where the model refuses ``verbose_json``."""
+        if self._times:
+            try:
+                return await self._post(audio, self._times)
+            except ProviderRejected:
+                pass  # if it was for another reason, so is the next
+        return await self._post(audio, ())
+
+    async def _post(self, audio: bytes, times: Sequence[str]) -> dict[str, Any]:
+        async with self._endpoint.post(self._form(audio, times)) as reply:
+            return await reply.json()
+
+    def _form(self, audio: bytes, times: Sequence[str]) -> aiohttp.FormData:
         import aiohttp
 
-        form = aiohttp.FormData(
-            {**self._fields, "response_format": "verbose_json" if self._times else "json"}
-        )
+        form = aiohttp.FormData({**self._fields, "response_format": "verbose_json" if times else "json"})
         if self._endpoint is not self._translations:
-            for name in self._times:
+            for name in times:
                 form.add_field("timestamp_granularities[]", name)
         wav = BytesIO(make_wav(self.sample_rate, audio))  # a file is sent in pieces; bytes would be at once
         form.add_field("file", wav, filename="speech.wav", content_type="audio/wav")

@@ -23,6 +23,7 @@ from aiohttp import web
 from agentsd.audio.encoder import FORMATS, SpeechFormat, can_encode, encode_stream
 from agentsd.audio.rates import resample_stream
 from agentsd.core.errors import AgentsdError
+from agentsd.core.names import quote_word
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.options import SpeechOptions
 from agentsd.services.speech import SpokenText, speak_text
@@ -30,6 +31,7 @@ from agentsd.web.context import WEB_METRICS
 from agentsd.web.http.conditional import SECURITY_HEADERS
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request, from_error, make_internal_error
+from agentsd.web.http.request_id import get_request_id
 from agentsd.web.http.sse import SSE_HEADERS, write_frame
 from agentsd.web.json_body import read_json_object
 from agentsd.web.middleware.request import cut_connection, log_unexpected_error
@@ -45,6 +47,13 @@ SPEEDS = (0.25, 4.0)
 SPEECH_FORMATS = tuple(FORMATS)
 DEFAULT_FORMAT = "mp3"
 STREAM_FORMATS = ("audio", "sse")
+FIELDS = frozenset(
+    (
+        *("input", "instructions", "model", "response_format", "sample_rate", "speed", "stream_format"),
+        "voice",
+    )
+)
+"""Fields of a request; others are refused by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,10 @@ async def synthesize_speech(request: web.Request) -> web.StreamResponse:
 
 def parse_speech_request(body: Mapping[str, Any]) -> SpeechRequest:
     """Parse the parameters in ``body``. Raise ``Problem`` 400."""
+    for name in body.keys() - FIELDS:
+        shown = quote_word(name, "a field")
+        hint = f"leave it out; known fields are: {', '.join(sorted(FIELDS))}"
+        raise bad_request(f"{shown} is not supported here", hint=hint, param=shown)
     text = body.get("input")
     if not isinstance(text, str) or not text.strip() or len(text) > TEXT_MAX:
         raise bad_request(f"input must be a text of 1 to {TEXT_MAX} characters", param="input")
@@ -140,7 +153,7 @@ async def _report_failure(
         cut_connection(request)
         return
     problem = from_error(error) if isinstance(error, AgentsdError) else make_internal_error()
-    await write_frame(response, _encode_frame(problem.as_openai()))
+    await write_frame(response, _encode_frame(problem.as_frame(get_request_id(request))))
 
 
 async def _make_events(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

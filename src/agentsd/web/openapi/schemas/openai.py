@@ -181,7 +181,12 @@ def _make_audio_schemas() -> dict[str, Schema]:
         words=make_list({"type": "object"}),
     )
     return {
-        "SpeechRequest": {"type": "object", "required": ["input"], "properties": spoken},
+        "SpeechRequest": {
+            "type": "object",
+            "required": ["input"],
+            "properties": spoken,
+            "additionalProperties": False,
+        },
         "TranscriptionForm": {"type": "object", "required": ["file"], "properties": form},
         "Transcription": written,
     }
