@@ -47,7 +47,7 @@ _ADTS_RATES = 13
 class _Frame:
     name: str  # FFmpeg's, of the container
     size: int  # bytes
-    kind: int  # what all headers of a stream have in common
+    kind: tuple[int, int]  # version, layer and sample rate, which two frames in a row have in common
 
 
 def find_container(data: bytes) -> str | None:
@@ -75,9 +75,9 @@ def _find_elementary_stream(data: bytes) -> str | None:
         return "flac"
     for at in range(start, min(len(data) - _HEADER_BYTES, start + SNIFFED_BYTES)):
         if data[at] == 0xFF and (frame := _read_frame(data, at)) is not None:
-            after = at + frame.size
-            follower = _read_frame(data, after)
-            if after + _HEADER_BYTES > len(data) or (follower is not None and follower.kind == frame.kind):
+            follower = _read_frame(data, at + frame.size)
+            is_alone = at == start and at + frame.size >= len(data)
+            if is_alone or (follower is not None and follower.kind == frame.kind):
                 return frame.name
     return "mp3" if start else None
 
@@ -117,11 +117,12 @@ def _read_mpeg_frame(head: bytes) -> _Frame | None:
     else:
         samples = 576 if layer == _LAYER_3 and version != _MPEG_1 else 1_152
         size = samples // 8 * bits // hertz + padding
-    return _Frame("mp3", size, head[1] >> 1)
+    return _Frame("mp3", size, (head[1] >> 1, rate))
 
 
 def _read_adts_frame(head: bytes) -> _Frame | None:
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    if head[2] >> 2 & 15 >= _ADTS_RATES or size < _HEADER_BYTES:
+    rate = head[2] >> 2 & 15
+    if rate >= _ADTS_RATES or size < _HEADER_BYTES:
         return None
-    return _Frame("aac", size, head[1] >> 1)
+    return _Frame("aac", size, (head[1] >> 1, rate))
