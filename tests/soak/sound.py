@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 import openai
@@ -27,7 +26,7 @@ from tests.local.speech import SENTENCES, error_rate
 ERRORS_MAX = 0.15
 LATER_MAX_MILLISECONDS = 50.0
 COUNT = 4
-ROUNDS = 15
+ROUNDS = 20
 MANIFEST: dict[str, Any] = {
     "name": "Offline",
     "tts": {"provider": "piper.local", "deterministic": True},
@@ -147,20 +146,25 @@ def record(wav: bytes, recorder: Recorder) -> bytes:
 
 
 async def _measure_first_bytes(client: openai.AsyncOpenAI, rounds: int) -> dict[str, float]:
-    """Milliseconds between the first byte of pcm and that of each format, medians of taking turns."""
+    """Milliseconds between the first byte of pcm and that of each format: the quickest of taking turns.
+
+    The voice takes as long as the other work of the machine lets it: medians would compare that.
+    """
     spent: dict[str, list[float]] = {form: [] for form in SPOKEN}
-    for _ in range(rounds):
-        for form, values in spent.items():
-            began = time.perf_counter()
-            create: Any = client.audio.speech.with_streaming_response.create
-            async with create(
-                model="offline", voice="any", input=SENTENCES[0], response_format=form
-            ) as reply:
-                async for _ in reply.iter_bytes():
-                    values.append((time.perf_counter() - began) * 1000)
-                    break
-    pcm = median(spent["pcm"])
-    return {f"out {form}": median(values) - pcm for form, values in spent.items()}
+    for number in range(rounds):
+        for form in SPOKEN if number % 2 else reversed(SPOKEN):
+            spent[form].append(await _await_first_byte(client, form))
+    pcm = min(spent["pcm"])
+    return {f"out {form}": min(values) - pcm for form, values in spent.items()}
+
+
+async def _await_first_byte(client: openai.AsyncOpenAI, form: str) -> float:
+    """Milliseconds from the request to the first byte."""
+    began = time.perf_counter()
+    create: Any = client.audio.speech.with_streaming_response.create
+    async with create(model="offline", voice="any", input="Good morning.", response_format=form) as reply:
+        await anext(reply.iter_bytes())
+        return (time.perf_counter() - began) * 1000
 
 
 def main(arguments: Sequence[str]) -> int:

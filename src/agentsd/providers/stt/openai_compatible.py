@@ -77,8 +77,8 @@ class OpenAITranscriptionSettings(HttpSettings):
     ] = "/v1/audio/translations"
 
 
-AUDIO_BYTES_MAX = 25 << 20
-"""Bytes of audio that one request may have; OpenAI's own limit. Longer speech is sent as MP3."""
+AUDIO_BYTES_MAX = (25 << 20) - (64 << 10)
+"""Bytes of audio in one request: OpenAI's limit of 25 MiB holds for all of its body. Longer speech is MP3."""
 COMPRESSED = FORMATS["mp3"]
 SECONDS_MIN = 0.2
 """Sound that one request has at least: OpenAI refuses less than 0.1, and people do say "yes"."""
