@@ -44,10 +44,10 @@ def load_settings(**overrides: Any) -> Settings:
 
 def make_opener(settings: Settings) -> Opener:
     """Return an opener of seals with the keys that sops would find."""
-    from agentsd.sops.identities import find_identities
+    from agentsd.sops.identities import find_usable_identities
     from agentsd.sops.opener import Opener
 
-    return Opener(find_identities(os.environ, Path.home()), make_sops(settings))
+    return Opener(find_usable_identities(os.environ, Path.home()), make_sops(settings))
 
 
 def make_sops(settings: Settings) -> SopsBinary:
