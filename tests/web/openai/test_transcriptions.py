@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 from aiohttp import web
 
 from agentsd.audio.decoder import decode_file
-from agentsd.providers.stt import openai_compatible
+from agentsd.providers.base import ProviderRejected
+from agentsd.providers.catalog import Catalog
+from agentsd.providers.limits import OperatorLimits
+from agentsd.providers.transport.sessions import HttpSessions
 from tests.services.speech import WAV, spoken
 from tests.vendors.openai_server import OpenAIServer, heard
 from tests.web.conftest import Stack
@@ -184,26 +188,31 @@ async def test_languages_as_browsers_have_them(voice: Stack, vendor: OpenAIServe
     assert (status, reply["error"]["param"]) == (400, "language")
 
 
-async def test_very_short_and_very_long_speech(
-    voice: Stack, vendor: OpenAIServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_very_short_and_very_long_speech(catalog: Catalog, vendor: OpenAIServer) -> None:
     """OpenAI refuses less than 0.1 s and more than 25 MiB: the one gets silence, the other is compressed."""
-    monkeypatch.setattr(openai_compatible, "AUDIO_BYTES_MAX", 100_000)
+    sessions = HttpSessions(limits=OperatorLimits(recording=100_000))
+    section = {"provider": "openai-compatible", "model": "s", "api_url": vendor.url}
+    ear = catalog.build("stt", catalog.settings_of("stt", section), sessions)
     sound = spoken(16_000)
-
-    async def send(pcm: bytes) -> tuple[int, Any]:
-        headers = {"Content-Type": "audio/wav"}
-        return await voice.ask(
-            "POST", f"{TRANSCRIPTIONS}?model=acme/voice", data=wav_of(pcm), headers=headers
-        )
-
-    assert (await send(sound[:320]))[0] == 200
+    await listen(ear, sound[:320])
     assert vendor.last.body["file"][44:] == sound[:320] + bytes(6_080)
     vendor.transcript = "All of it."
-    assert (await send(sound * 4))[1] == {"text": "All of it."}
+    assert await listen(ear, sound * 4) == ["All of it."]
     assert len(decode_file(vendor.last.body["file"], 16_000, 60)) == pytest.approx(4 * len(sound), rel=0.02)
-    status, reply = await send(sound * 12)
-    assert (status, reply["error"]["code"]) == (400, "provider_rejected")
+    with pytest.raises(ProviderRejected, match="AGENTSD_MAX_UPLOAD"):
+        await listen(ear, sound * 12)
+    await ear.aclose()
+    await sessions.aclose()
+
+
+async def listen(ear: Any, pcm: bytes) -> list[str]:
+    """What is heard, in pieces that cut samples."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(pcm), 3_333):
+            yield pcm[at : at + 3_333]
+
+    return [part.text async for part in ear.stream(pieces())]
 
 
 def form_of(*parts: tuple[str, bytes], end: bytes = b"--x--\r\n") -> bytes:

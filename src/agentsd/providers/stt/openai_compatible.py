@@ -77,9 +77,10 @@ class OpenAITranscriptionSettings(HttpSettings):
     ] = "/v1/audio/translations"
 
 
-AUDIO_BYTES_MAX = (25 << 20) - (64 << 10)
-"""Bytes of audio in one request: OpenAI's limit of 25 MiB holds for all of its body. Longer speech is MP3."""
+FORM_PART = 256
+"""Divisor: the part of a request that is not its recording, since OpenAI's limit holds for the whole body."""
 COMPRESSED = FORMATS["mp3"]
+"""Format of speech that would be too long as WAV."""
 SECONDS_MIN = 0.2
 """Sound that one request has at least: OpenAI refuses less than 0.1, and people do say "yes"."""
 
@@ -107,9 +108,11 @@ class OpenAITranscription:
                 headers,
                 settings.timeouts,
                 TRANSCRIPT_LIMITS,
+                proxy=settings.proxy,
             )
             for path in (settings.transcriptions_path, settings.translations_path)
         )
+        self._limit = sessions.limits.recording - sessions.limits.recording // FORM_PART
         self.sample_rate = settings.sample_rate
         fields = {"model": settings.model, "language": settings.language, "prompt": settings.prompt}
         known = {name: value for name, value in fields.items() if value is not None}
@@ -159,7 +162,7 @@ class OpenAITranscription:
         audio = bytearray()
         async for chunk in pcm:
             audio += chunk
-            if len(audio) > AUDIO_BYTES_MAX:
+            if len(audio) > self._limit:
                 if not can_encode(COMPRESSED):
                     raise self._make_too_long()
                 return await self._compress(_join_samples(bytes(audio), pcm))
@@ -173,13 +176,14 @@ class OpenAITranscription:
         async with aclosing(encode_stream(pcm, COMPRESSED, self.sample_rate)) as pieces:
             async for piece in pieces:
                 data.write(piece)
-                if data.tell() > AUDIO_BYTES_MAX:
+                if data.tell() > self._limit:
                     raise self._make_too_long()
         return SpeechFile(data.getvalue(), "speech.mp3", COMPRESSED.content_type)
 
     def _make_too_long(self) -> ProviderRejected:
-        hint = "end the utterance earlier; a streaming STT has no such limit"
-        return ProviderRejected(f"{self._who.vendor}: the speech is longer than 25 MiB", hint=hint)
+        message = f"{self._who.vendor}: the speech has more than {self._limit} bytes"
+        hint = "end it earlier, or raise AGENTSD_MAX_UPLOAD; a streaming STT has no such limit"
+        return ProviderRejected(message, hint=hint)
 
     async def _ask(self, audio: SpeechFile) -> dict[str, Any]:
         """Return the answer, without times where the model refuses ``verbose_json``."""
