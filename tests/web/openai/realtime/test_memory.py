@@ -160,10 +160,10 @@ FAULTS = [
 
 
 async def ended(stack: Stack) -> None:
-    """Wait until no lease, call or task of one is left. Vendors' idle connections may stay in the pool."""
-    read = stack.metrics.registry.get_sample_value
+    """Wait until no lease and no task of a call is left. Vendors' idle connections may stay in the pool."""
     async with asyncio.timeout(10):
-        while read("agentsd_leases_in_use") or read("agentsd_calls") or running():
+        value = stack.metrics.registry.get_sample_value
+        while value("agentsd_leases_in_use") or value("agentsd_calls") or running():
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.02)
 

@@ -185,9 +185,9 @@ async def test_an_answer_without_content_is_a_failed_turn(stack: Stack, voices: 
     async with call(stack, "a") as line:
         voices.llm.mute = True
         await line.speak()
-        assert (await line.failure())["code"] == "provider_empty"
-        (done,) = line.of("response.done")
-        assert done["response"]["status"] == "failed"
+        response = await line.done()
+        assert response["status"] == "failed"
+        assert response["status_details"]["error"]["code"] == "provider_empty"
         voices.llm.mute = False
         await line.speak()
         assert (await line.done())["status"] == "completed"
