@@ -178,7 +178,7 @@ async def test_the_examples_work(stack: Stack) -> None:
     """Every command of the page that changes nothing and needs no file, as it stands there."""
     _, page = await texts(stack)
     commands = [unescape(one) for one in re.findall(r"<pre><code>(curl .*?)</code></pre>", page, re.DOTALL)]
-    harmful = r"-sN|/hooks/|/tokens|-X (PUT|PATCH|DELETE)|front-desk|\.wav|embed|resp_0"
+    harmful = r"-sN|/hooks/|/tokens|-X (PUT|PATCH|DELETE)|front-desk|\.mp3|embed|resp_0"
     harmless = [one for one in commands if not re.search(harmful, one)]
     assert len(harmless) >= 12
     for command in harmless:

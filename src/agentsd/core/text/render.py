@@ -106,6 +106,17 @@ def _format_change(change: Change) -> Iterator[Line]:
     yield from format_fields(change.fields)
     if change.operation == "heal":
         yield _EDITED
+    if is_form_only(change):
+        yield _FORM_ONLY
+
+
+_FORM_ONLY: Line = (("dim", "      comments, layout or line endings only: every value is the same"),)
+
+
+def is_form_only(change: Change) -> bool:
+    """Return whether the file's text differs from the stored one, and no value does."""
+    known = change.stored is not None and change.stored.value is not None
+    return known and change.operation == "update" and not change.fields
 
 
 _EDITED: Line = (("dim", "      its row was edited in the database; the file wins"),)
@@ -180,6 +191,7 @@ def _change_to_json(change: Change) -> dict[str, Any]:
         "path": change.path,
         **renamed,
         "fields": [field_to_json(field) for field in change.fields],
+        **({"reason": "form"} if is_form_only(change) else {}),
     }
 
 

@@ -2,8 +2,9 @@
 
 The request or stream uses the one leased version from start to end; ``X-Agent`` and
 ``X-Agent-Version`` name it. An error before the first byte is an HTTP status; a later one is a last
-frame ``data: {"error": ...}`` without ``[DONE]``. When the client leaves, aiohttp cancels the
-handler (see ``server.start_server``), which closes the vendor's stream and ends the lease.
+frame ``data: {"error": ...}`` without ``[DONE]``. A vendor that is silent for some seconds makes the
+response begin with a comment; retries and fallbacks go on behind it. When the client leaves, aiohttp
+cancels the handler (see ``server.start_server``), which closes the vendor's stream and ends the lease.
 """
 
 from __future__ import annotations

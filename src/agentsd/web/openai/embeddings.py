@@ -33,11 +33,12 @@ async def create_embeddings(request: web.Request) -> web.Response:
     async with lease_model(request, body.get("model")) as agent:
         vectors = await embed_texts(agent, texts)
         _check_dimensions(body, vectors)
+        tokens = getattr(vectors, "tokens", None) or 0  # some vendors do not count
         reply = {
             "object": "list",
             "model": agent.slug,
             "data": [_make_row(index, vector, packed=packed) for index, vector in enumerate(vectors)],
-            "usage": {"prompt_tokens": 0, "total_tokens": 0},  # vendors count differently, or not at all
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
         headers = make_agent_headers(agent)
     return web.Response(body=to_json(reply), content_type="application/json", headers=headers)

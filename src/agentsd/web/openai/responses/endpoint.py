@@ -142,9 +142,10 @@ class _ResponseFrames:
     def end(self) -> bytes:
         return _encode_events(self._builder.end())
 
-    def fail(self, problem: Problem) -> bytes:
+    def fail(self, problem: Problem, request_id: str) -> bytes:
         code = "rate_limit_exceeded" if problem.status == 429 else "server_error"  # a closed list of OpenAI's
         message = f"{problem.detail} ({problem.hint})" if problem.hint else problem.detail
+        message = f"{message} [request {request_id}]"
         return _encode_events(self._builder.fail(code, message))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentsd.web.openai.transcriptions import TRANSCRIPT_FORMATS
+from agentsd.audio.encoder import FORMATS
+from agentsd.web.openai.transcript_formats import TRANSCRIPT_FORMATS
 from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, RequestBody, refer_to_schema
 from agentsd.web.openapi.operations.agents import CACHE_HEADERS, IF_NONE_MATCH, NOT_MODIFIED
 from agentsd.web.openapi.schemas.common import TEXT
@@ -22,6 +23,51 @@ _RESPONSES_EXAMPLE: dict[str, Any] = {"model": "current", "input": "Hello"}
 _RESPONSE_PATH = Parameter("response", "path", "The id of a stored response.", TEXT, "resp_0")
 _MODEL = Parameter("model", "query", str(MODEL["description"]), TEXT, "current")
 _MODEL_PATH = Parameter("model", "path", "A slug (with `/` or `~`), an id, or `current`.", TEXT, "current")
+
+
+def _make_transcription(id: str, path: str, summary: str) -> Operation:
+    bare = "For a bare recording"
+    flag = {"enum": ["true", "false"]}
+    form = {"type": "string", "enum": list(TRANSCRIPT_FORMATS)}
+    return Operation(
+        id=id,
+        method="POST",
+        path=path,
+        group=GROUP,
+        summary=summary,
+        description="A form like OpenAI's, or the bare recording with all else in the query; up to 25 MiB.",
+        parameters=(
+            _MODEL,
+            Parameter("response_format", "query", f"{bare}.", form),
+            Parameter("stream", "query", f"{bare}: stream the text as it is recognised.", flag),
+            Parameter(
+                "partials", "query", f"{bare}, with `stream`: also interim text that may still change.", flag
+            ),
+        ),
+        body=RequestBody(
+            (
+                MediaType(refer_to_schema("TranscriptionForm"), "multipart/form-data"),
+                MediaType(None, "audio/wav"),
+                MediaType(None, "audio/pcm"),
+            )
+        ),
+        replies=(
+            Reply(
+                200,
+                "The text; server-sent events where `stream` is true.",
+                (
+                    MediaType(refer_to_schema("Transcription")),
+                    MediaType(TEXT, "text/plain"),
+                    MediaType(TEXT, "text/vtt"),
+                    MediaType(None, SSE_TYPE),
+                ),
+                _AGENT_HEADERS,
+            ),
+        ),
+        errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
+        curl="-F file=@morning.mp3 -F model=current",
+    )
+
 
 OPERATIONS = (
     Operation(
@@ -154,70 +200,26 @@ OPERATIONS = (
         summary="A text in an agent's voice",
         description=(
             "Streamed as it is synthesised: a `wav` header contains the length `0xFFFFFFFF`. A later failure "
-            "closes the connection, so that a partial answer is not taken for a complete one."
+            "closes the connection, so that a partial answer is not taken for a complete one. With "
+            "`stream_format: sse` the audio comes as events `speech.audio.delta`, then `speech.audio.done`."
         ),
         body=RequestBody((MediaType(refer_to_schema("SpeechRequest"), example=_SPEECH_EXAMPLE),)),
         replies=(
             Reply(
                 200,
-                "The audio: WAV, or raw 16-bit mono samples.",
-                (MediaType(None, "audio/wav"), MediaType(None, "audio/pcm")),
+                "The audio, in the format that was asked for; `pcm` is raw 16-bit mono samples.",
+                (
+                    *(MediaType(None, form.content_type) for form in FORMATS.values()),
+                    MediaType(None, SSE_TYPE),
+                ),
                 (*_AGENT_HEADERS, "X-Sample-Rate"),
             ),
         ),
         errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
-        curl="-o morning.wav",
+        curl="-o morning.mp3",
     ),
-    Operation(
-        id="transcribe",
-        method="POST",
-        path="/v1/audio/transcriptions",
-        group=GROUP,
-        summary="A transcript of a recording",
-        description="A form like OpenAI's, or the bare recording with all else in the query; up to 25 MiB.",
-        parameters=(
-            _MODEL,
-            Parameter(
-                "response_format",
-                "query",
-                "For a bare recording.",
-                {"type": "string", "enum": list(TRANSCRIPT_FORMATS)},
-            ),
-            Parameter(
-                "stream",
-                "query",
-                "For a bare recording: stream the text as it is recognised.",
-                {"enum": ["true", "false"]},
-            ),
-            Parameter(
-                "partials",
-                "query",
-                "For a bare recording, with `stream`: also interim text that may still change.",
-                {"enum": ["true", "false"]},
-            ),
-        ),
-        body=RequestBody(
-            (
-                MediaType(refer_to_schema("TranscriptionForm"), "multipart/form-data"),
-                MediaType(None, "audio/wav"),
-                MediaType(None, "audio/pcm"),
-            )
-        ),
-        replies=(
-            Reply(
-                200,
-                "The text; server-sent events where `stream` is true.",
-                (
-                    MediaType(refer_to_schema("Transcription")),
-                    MediaType(TEXT, "text/plain"),
-                    MediaType(None, SSE_TYPE),
-                ),
-                _AGENT_HEADERS,
-            ),
-        ),
-        errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
-        curl="-F file=@morning.wav -F model=current",
-    ),
+    _make_transcription("transcribe", "/v1/audio/transcriptions", "A transcript of a recording"),
+    _make_transcription("translate", "/v1/audio/translations", "A transcript in English, whatever is spoken"),
     Operation(
         id="embed",
         method="POST",

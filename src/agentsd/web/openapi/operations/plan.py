@@ -47,8 +47,9 @@ def make_plan_schemas() -> dict[str, Schema]:
         "PlannedChange": make_object(
             "The change of one agent. `heal`: its row was edited in the database, and the file wins.",
             dict.fromkeys(("slug", "owner", "path", "old_slug"), TEXT),
-            optional=("old_slug",),
+            optional=("old_slug", "reason"),
             operation={"enum": ["create", "update", "rename", "delete", "heal"]},
+            reason={"const": "form", "description": "Comments, layout or line endings only."},
             id=UUID,
             fields=fields,
         ),

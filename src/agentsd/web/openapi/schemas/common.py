@@ -99,7 +99,13 @@ def make_common_schemas() -> dict[str, Schema]:
         "OpenAIError": make_object(
             "An error in OpenAI's shape.",
             error=make_object(
-                "What is wrong.", message=TEXT, type=TEXT, param=make_nullable(TEXT), code=make_nullable(TEXT)
+                "What is wrong.",
+                optional=("request_id",),
+                message=TEXT,
+                type=TEXT,
+                param=make_nullable(TEXT),
+                code=make_nullable(TEXT),
+                request_id=TEXT,
             ),
         ),
         "Condition": make_dataclass_schema(AgentCondition, since=make_nullable(TIME)),
@@ -111,7 +117,7 @@ def _make_problem_schemas() -> Schema:
     code = {"type": "string", "description": "Stable, for programs."}
     return make_object(
         "An error (RFC 9457).",
-        optional=("hint", "param", "file", "reason"),
+        optional=("hint", "param", "file", "reason", "request_id"),
         type={"type": "string", "description": "`code` as a URI."},
         title=TEXT,
         status={"type": "integer", "minimum": 400, "maximum": 599},
@@ -119,6 +125,7 @@ def _make_problem_schemas() -> Schema:
         detail={"type": "string", "description": "What is wrong."},
         hint={"type": "string", "description": "What to do."},
         param={"type": "string", "description": "The invalid field."},
+        request_id={"type": "string", "description": "Of a failure of the server: search the log for it."},
         file={"type": "string", "description": "The manifest concerned."},
         reason={"type": "string", "description": "The machine reason of the agent's condition."},
     )

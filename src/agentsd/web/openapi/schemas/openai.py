@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from agentsd.services.chat import PASSED_FIELDS, ROLES
 from agentsd.web.openai.embeddings import TEXTS_MAX
-from agentsd.web.openai.speech import RATES_HERTZ, TEXT_MAX
+from agentsd.web.openai.speech import DEFAULT_FORMAT, RATES_HERTZ, SPEEDS, STREAM_FORMATS, TEXT_MAX
 from agentsd.web.openai.speech import SPEECH_FORMATS as SPOKEN
-from agentsd.web.openai.transcriptions import TRANSCRIPT_FORMATS as WRITTEN
+from agentsd.web.openai.transcript_formats import GRANULARITIES
+from agentsd.web.openai.transcript_formats import TRANSCRIPT_FORMATS as WRITTEN
 from agentsd.web.openapi.model import Schema, refer_to_schema
 from agentsd.web.openapi.schemas.common import COUNT, TEXT, make_list, make_object
 
@@ -16,6 +17,7 @@ MODEL: Schema = {
     "examples": ["current"],
 }
 _IGNORED: Schema = {"description": "Accepted and ignored: set in the manifest."}
+_PASSED_OR_REFUSED: Schema = {"description": "Passed to the provider, or refused where it has none."}
 _PASSED: Schema = {"description": "Passed to the provider unchanged."}
 _USAGE: Schema = {"type": "object", "description": "Tokens, as the provider counts them."}
 
@@ -135,18 +137,23 @@ def _make_audio_schemas() -> dict[str, Schema]:
     spoken = {
         "model": MODEL,
         "input": {"type": "string", "minLength": 1, "maxLength": TEXT_MAX, "pattern": r"\S"},
-        "response_format": {"enum": [*SPOKEN, None], "default": "wav"},
-        "sample_rate": {**rate, "description": "Hertz; `pcm` has 24000 without it, `wav` the voice's own."},
-        "stream_format": {"enum": ["audio", None]},
-        "speed": {"enum": [1, None]},
+        "response_format": {"enum": [*SPOKEN, None], "default": DEFAULT_FORMAT},
+        "sample_rate": {**rate, "description": "Hertz; without it `pcm` has 24000, others the voice's own."},
+        "stream_format": {"enum": [*STREAM_FORMATS, None], "default": STREAM_FORMATS[0]},
+        "speed": {
+            "type": ["number", "null"],
+            "minimum": SPEEDS[0],
+            "maximum": SPEEDS[1],
+            **_PASSED_OR_REFUSED,
+        },
         "voice": _IGNORED,
         "instructions": _IGNORED,
     }
     form = {
         "file": {
             "type": "string",
-            "contentMediaType": "audio/wav",
-            "description": "The recording: WAV or PCM.",
+            "contentMediaType": "audio/*",
+            "description": "The recording: WAV, MP3, MP4, M4A, MPEG, OGG, Opus, WebM, FLAC and others.",
         },
         "model": {**MODEL, "type": "string"},
         "response_format": {"type": "string", "enum": list(WRITTEN), "default": "json"},
@@ -157,17 +164,21 @@ def _make_audio_schemas() -> dict[str, Schema]:
             "default": "false",
             "description": "Extension, with `stream`: `transcript.text.partial`: the `text` so far.",
         },
-        "language": _IGNORED,
-        "prompt": _IGNORED,
-        "temperature": _IGNORED,
+        "language": {**TEXT, **_PASSED_OR_REFUSED},
+        "prompt": {**TEXT, **_PASSED_OR_REFUSED},
+        "temperature": {"type": "number", "minimum": 0, "maximum": 1, **_PASSED_OR_REFUSED},
+        "timestamp_granularities[]": {"type": "string", "enum": list(GRANULARITIES), **_PASSED_OR_REFUSED},
+        "chunking_strategy": {"type": "string", "enum": ["auto"]},
     }
     written = make_object(
         "The transcript. `verbose_json` adds fields.",
-        optional=("task", "language", "duration"),
+        optional=("task", "language", "duration", "segments", "words"),
         text=TEXT,
-        task={"const": "transcribe"},
+        task={"enum": ["transcribe", "translate"]},
         language=TEXT,
         duration={"type": "number", "minimum": 0},
+        segments=make_list({"type": "object"}),
+        words=make_list({"type": "object"}),
     )
     return {
         "SpeechRequest": {"type": "object", "required": ["input"], "properties": spoken},
