@@ -5,7 +5,7 @@ from __future__ import annotations
 from livekit import rtc
 from livekit.agents import function_tool, llm, utils
 from livekit.plugins import openai
-from verdicts import ANSWER, MODEL, RECORDING, TRANSCRIPT, feature, run_features
+from verdicts import ANSWER, BASE_URL, MODEL, RECORDING, TRANSCRIPT, feature, run_features
 
 QUESTION = "What is the capital of France?"
 
@@ -60,7 +60,7 @@ async def _() -> None:
 @feature("responses.LLM (WebSocket by default)")
 async def _() -> None:
     async with utils.http_context.open():
-        text, _calls = await read_answer(openai.responses.LLM(model=MODEL))
+        text, _calls = await read_answer(openai.responses.LLM(model=MODEL, base_url=f"{BASE_URL}/responses"))
     assert ANSWER in text, text
 
 

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
+from agentsd.web.openai.responses.tools import OfferedTools
+
 Event = dict[str, Any]
+NO_TOOLS = OfferedTools()
 
 _STATUS_BY_REASON = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -23,14 +26,12 @@ def make_response_id() -> str:
 class ResponseBuilder:
     """Builder of one response, and of the events that describe its growth."""
 
-    def __init__(
-        self, slug: str, echo: Mapping[str, Any], *, custom_tools: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, slug: str, echo: Mapping[str, Any], *, offered: OfferedTools = NO_TOOLS) -> None:
         self.id = make_response_id()
         self._head = {
             "id": self.id, "object": "response", "created_at": int(time.time()), "model": slug, **echo,
         }  # fmt: skip
-        self._custom = custom_tools
+        self._offered = offered
         self._items: list[_Item] = []
         self._open: dict[object, _Item] = {}  # by kind, calls by index
         self._usage: Mapping[str, Any] | None = None
@@ -131,10 +132,11 @@ class ResponseBuilder:
         if item is None:
             yield from self._close_texts()
             name = part.get("name") or ""
-            kind = "custom" if call.get("type") == "custom" or name in self._custom else "function"
+            kind = "custom" if call.get("type") == "custom" or name in self._offered.custom else "function"
             item = _Item(
                 kind, len(self._items), name=name, call_id=call.get("id") or f"call_{uuid4().hex[:24]}"
             )
+            item.namespaced = self._offered.namespaced
             yield from self._add(index, item)
         elif part.get("name"):
             item.name += part["name"]
@@ -198,6 +200,13 @@ class _Item:
         self.pieces: list[str] = []
         self.logprobs: list[Any] = []
         self.status = "in_progress"
+        self.namespaced: Mapping[str, tuple[str, str]] = {}
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """Return the identity of a call, its name as the client wrote it."""
+        namespace, name = self.namespaced.get(self.name, ("", self.name))
+        return {"call_id": self.call_id, "name": name, **({"namespace": namespace} if namespace else {})}
 
     @property
     def text(self) -> str:
@@ -219,7 +228,7 @@ class _Item:
         """Return the members of the event that ends the text."""
         match self.kind:
             case "function":
-                return {"name": self.name, "arguments": self.text}
+                return {"name": self.head["name"], "arguments": self.text}
             case "custom":
                 return {"input": self.text}
             case "refusal":
@@ -254,21 +263,9 @@ class _Item:
         text = "" if empty else self.text
         match self.kind:
             case "function":
-                return {
-                    **head,
-                    "type": "function_call",
-                    "call_id": self.call_id,
-                    "name": self.name,
-                    "arguments": text,
-                }
+                return {**head, "type": "function_call", **self.head, "arguments": text}
             case "custom":
-                return {
-                    **head,
-                    "type": "custom_tool_call",
-                    "call_id": self.call_id,
-                    "name": self.name,
-                    "input": text,
-                }
+                return {**head, "type": "custom_tool_call", **self.head, "input": text}
             case "reasoning_text":
                 return {**head, "type": "reasoning", "summary": [], "content": [] if empty else [self.part()]}
             case _:
@@ -305,11 +302,12 @@ def _convert_usage(usage: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not usage:
         return None
     read, written = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    of_prompt = usage.get("prompt_tokens_details") or {}
+    cached, cache_written = of_prompt.get("cached_tokens") or 0, of_prompt.get("cache_write_tokens") or 0
     thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     return {
         "input_tokens": read,
-        "input_tokens_details": {"cached_tokens": cached},
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": cache_written},
         "output_tokens": written,
         "output_tokens_details": {"reasoning_tokens": thought},
         "total_tokens": usage.get("total_tokens") or read + written,

@@ -12,6 +12,7 @@ from typing import Any
 
 from agentsd.core.names import quote_word
 from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.openai.responses.tools import OfferedTools, join_name, parse_tool_choice, parse_tools
 
 SAME_FIELDS = (
     "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "temperature",
@@ -21,11 +22,12 @@ SAME_FIELDS = (
 
 OWN_FIELDS = frozenset(
     {
-        "background", "conversation", "include", "input", "instructions", "max_output_tokens",
-        "max_tool_calls", "metadata", "model", "previous_response_id", "prompt", "prompt_cache_retention",
-        "reasoning", "store", "stream", "stream_options", "text", "tool_choice", "tools", "truncation",
+        "background", "client_metadata", "conversation", "include", "input", "instructions",
+        "max_output_tokens", "max_tool_calls", "metadata", "model", "previous_response_id", "prompt",
+        "prompt_cache_retention", "reasoning", "store", "stream", "stream_options", "text", "tool_choice", "tools", "truncation",
     }
 )  # fmt: skip
+"""``client_metadata`` is a client's note to itself (Codex): it asks for nothing."""
 INCLUDES = frozenset({"message.output_text.logprobs", "reasoning.encrypted_content"})
 """Values of ``include`` that are taken. Reasoning is never encrypted here: there is none to include."""
 
@@ -44,7 +46,7 @@ class ResponsesRequest:
     previous: str | None = None
     store: bool = False
     stream: bool = False
-    custom_tools: frozenset[str] = field(default=frozenset())
+    offered: OfferedTools = field(default=OfferedTools())
 
     def make_chat(self, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the chat: instructions, then ``earlier`` messages, then the input."""
@@ -56,14 +58,15 @@ class ResponsesRequest:
 def parse_request(body: Mapping[str, Any]) -> ResponsesRequest:
     """Parse a request. Raise ``Problem`` 400 that names the field."""
     _refuse_unable(body)
-    tools, custom = _parse_tools(body.get("tools"))
+    offered = parse_tools(body.get("tools"))
+    _refuse_unknown_includes(body)
     chat: dict[str, Any] = {key: body[key] for key in SAME_FIELDS if body.get(key) is not None}
     chat |= {key: value for key, value in _parse_options(body).items() if value is not None}
     chat["model"] = _get(body, "model", str)
     chat["messages"] = parse_input(body.get("input"))
-    if tools:
-        chat["tools"] = tools
-        chat["tool_choice"] = _parse_tool_choice(body.get("tool_choice"))
+    if offered.tools:
+        chat["tools"] = list(offered.tools)
+        chat["tool_choice"] = parse_tool_choice(body.get("tool_choice"))
     stream = bool(_get(body, "stream", bool))
     if stream:
         chat["stream_options"] = {"include_usage": True}
@@ -73,7 +76,7 @@ def parse_request(body: Mapping[str, Any]) -> ResponsesRequest:
         previous=_get(body, "previous_response_id", str) or None,
         store=bool(_get(body, "store", bool)),
         stream=stream,
-        custom_tools=custom,
+        offered=offered,
     )
 
 
@@ -91,11 +94,14 @@ def _refuse_unable(body: Mapping[str, Any]) -> None:
         raise _refuse("truncation", "truncation must be auto or disabled")
     if body.get("truncation") == "auto":
         raise _refuse("truncation", "automatic truncation is not supported", "send fewer items")
+    _get(body, "client_metadata", dict)
+
+
+def _refuse_unknown_includes(body: Mapping[str, Any]) -> None:
     for value in _get(body, "include", list) or ():
         if value not in INCLUDES:
-            raise _refuse(
-                "include", "a value of include is not supported", f"known: {', '.join(sorted(INCLUDES))}"
-            )
+            shown = quote_word(value, "a value of include")
+            raise _refuse("include", f"{shown} cannot be included", f"known: {', '.join(sorted(INCLUDES))}")
 
 
 def _parse_options(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,38 +128,6 @@ def _parse_format(value: Any) -> dict[str, Any] | None:
         schema = {key: part for key, part in value.items() if key != "type"}
         return {"type": kind, "json_schema": schema}
     raise _refuse("text.format", "text.format must be of type text, json_schema or json_object")
-
-
-def _parse_tools(value: Any) -> tuple[list[dict[str, Any]], frozenset[str]]:
-    """Return the tools as a chat completion has them, and the names of those that take free text."""
-    if value is not None and not isinstance(value, list):
-        raise _refuse("tools", "tools must be a list")
-    tools, custom = [], set()
-    for index, tool in enumerate(value or ()):
-        kind = tool.get("type") if isinstance(tool, Mapping) else None
-        if kind not in ("function", "custom") or not isinstance(tool.get("name"), str):
-            hint = "tools run by the client are: function, custom"
-            shown = quote_word(kind, "this tool")
-            raise _refuse(f"tools[{index}]", f"{shown} is not a tool that this server runs", hint)
-        inner = {key: part for key, part in tool.items() if key != "type" and part is not None}
-        tools.append({"type": kind, kind: inner})
-        custom |= {tool["name"]} if kind == "custom" else set()
-    return tools, frozenset(custom)
-
-
-def _parse_tool_choice(value: Any) -> Any:
-    if value is None or isinstance(value, str):
-        return value
-    kind = value.get("type") if isinstance(value, Mapping) else None
-    if kind in ("function", "custom"):
-        return {"type": kind, kind: {"name": value.get("name")}}
-    if kind == "allowed_tools":
-        tools = [
-            {"type": one.get("type"), one.get("type"): {"name": one.get("name")}}
-            for one in value.get("tools", ())
-        ]
-        return {"type": kind, kind: {"mode": value.get("mode"), "tools": tools}}
-    raise _refuse("tool_choice", "tool_choice must be a word, or name a function or a custom tool")
 
 
 # Items
@@ -227,7 +201,8 @@ def _parse_call(item: Mapping[str, Any], where: str) -> Message:
     text = "input" if kind == "custom" else "arguments"
     if not all(isinstance(item.get(key), str) for key in ("call_id", "name", text)):
         raise _refuse(where, f"a call has call_id, name and {text}, all texts")
-    call = {"id": item["call_id"], "type": kind, kind: {"name": item["name"], text: item[text]}}
+    name = join_name(item.get("namespace"), item["name"])
+    call = {"id": item["call_id"], "type": kind, kind: {"name": name, text: item[text]}}
     return {"role": "assistant", "content": None, "tool_calls": [call]}
 
 
