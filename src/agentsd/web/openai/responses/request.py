@@ -24,7 +24,8 @@ OWN_FIELDS = frozenset(
     {
         "background", "client_metadata", "conversation", "include", "input", "instructions",
         "max_output_tokens", "max_tool_calls", "metadata", "model", "previous_response_id", "prompt",
-        "prompt_cache_retention", "reasoning", "store", "stream", "stream_options", "text", "tool_choice", "tools", "truncation",
+        "prompt_cache_retention", "reasoning", "store", "stream", "stream_options", "text", "tool_choice",
+        "tools", "truncation",
     }
 )  # fmt: skip
 """``client_metadata`` is a client's note to itself (Codex): it asks for nothing."""
