@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from agentsd.audio.resampler import Resampler
 from agentsd.audio.wav import make_stream_header
@@ -29,12 +29,14 @@ PIECE_SECONDS = 0.5
 BITRATE = 64_000
 """Bits a second of mp3 and aac: transparent for one voice. Opus needs half."""
 
+FormatName = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechFormat:
     """Format that speech can be asked for in. ``codec`` is empty where nothing is encoded."""
 
-    name: str
+    name: FormatName
     content_type: str
     container: str = ""
     codec: str = ""
@@ -48,7 +50,7 @@ class SpeechFormat:
 
 
 _MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-FORMATS = {
+FORMATS: Mapping[FormatName, SpeechFormat] = {
     form.name: form
     for form in (
         SpeechFormat(

@@ -73,7 +73,7 @@ async def test_the_official_client_speaks(voice: Stack, vendor: OpenAIServer) ->
 async def test_other_rates_are_converted(voice: Stack, vendor: OpenAIServer) -> None:
     """pcm is at 24 kHz whatever the voice's rate is; a recording reaches the vendor at its own."""
     vendor.audio = bytes(32_000)  # a second at 16 kHz
-    body = {"model": "acme/deep", "input": "One.", "response_format": "pcm"}
+    body = {"model": "acme/deep", "input": "One.", "response_format": "pcm", "speed": 1.0}
     for wish, rate in (({}, 24_000), ({"sample_rate": 8_000}, 8_000), ({"response_format": "wav"}, 16_000)):
         async with voice.client.post(voice.url + SPEECH, json=body | wish) as reply:
             assert reply.headers["X-Sample-Rate"] == str(rate)
@@ -104,6 +104,7 @@ BAD_SPEECH: list[tuple[dict[str, Any], str]] = [
     ({"input": "x" * 20_000}, "input"),
     ({"input": 7}, "input"),
     ({"speed": 5}, "speed"),
+    ({"speed": True}, "speed"),
     ({"speed": "fast"}, "speed"),
     ({"stream_format": "chunks"}, "stream_format"),
     ({"sample_rate": 1}, "sample_rate"),

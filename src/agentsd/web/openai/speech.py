@@ -15,12 +15,12 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
+from pydantic import ConfigDict, Field
 
-from agentsd.audio.encoder import FORMATS, SpeechFormat, can_encode, encode_stream
+from agentsd.audio.encoder import FORMATS, FormatName, SpeechFormat, can_encode, encode_stream
 from agentsd.audio.rates import resample_stream
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
@@ -31,31 +31,69 @@ from agentsd.web.http.conditional import SECURITY_HEADERS
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request, from_error, make_internal_error
 from agentsd.web.http.sse import SSE_HEADERS, write_frame
-from agentsd.web.json_body import read_json_object
+from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.middleware.request import cut_connection, log_unexpected_error
-from agentsd.web.openai.models import lease_model, make_agent_headers
+from agentsd.web.openai.models import ModelName, lease_model, make_agent_headers
 
 TEXT_MAX = 16_384
 """Maximum characters of one request."""
 OPENAI_RATE_HERTZ = 24_000
 """Hertz of OpenAI's ``pcm``, which has no header to declare it."""
-RATES_HERTZ = range(8_000, 48_001)
-SPEEDS = (0.25, 4.0)
-"""Lowest and highest speed of OpenAI's interface; a provider may have fewer."""
-SPEECH_FORMATS = tuple(FORMATS)
-DEFAULT_FORMAT = "mp3"
-STREAM_FORMATS = ("audio", "sse")
+DEFAULT_FORMAT: FormatName = "mp3"
+_Ignored = Annotated[Any, Field(description="Accepted and ignored: set in the manifest.")]
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechRequest:
-    """Parameters of a speech request. ``rate`` None: the vendor's own."""
+class SpeechRequest(RequestModel):
+    """Text to speak."""
 
-    text: str
-    form: SpeechFormat
-    rate: int | None
-    sse: bool
-    options: SpeechOptions
+    model_config = ConfigDict(extra="ignore")
+
+    model: ModelName = None
+    input: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=TEXT_MAX,
+            pattern=r"\S",
+            description=f"A text of 1 to {TEXT_MAX} characters.",
+        ),
+    ]
+    response_format: Annotated[
+        FormatName | None, Field(description="`pcm`: 16-bit mono samples without a header.")
+    ] = DEFAULT_FORMAT
+    sample_rate: Annotated[
+        int | None,
+        Field(
+            ge=8_000, le=48_000, description="Hertz; without it `pcm` has 24000, others have the voice's own."
+        ),
+    ] = None
+    stream_format: Literal["audio", "sse"] | None = "audio"
+    speed: Annotated[
+        float | None,
+        Field(ge=0.25, le=4, description="Passed to the provider, or refused where it has none."),
+    ] = None
+    voice: _Ignored = None
+    instructions: _Ignored = None
+
+    @property
+    def form(self) -> SpeechFormat:
+        """Return the format of the audio."""
+        return FORMATS[self.response_format or DEFAULT_FORMAT]
+
+    @property
+    def sse(self) -> bool:
+        """Return whether the audio comes in server-sent events."""
+        return self.stream_format == "sse"
+
+    @property
+    def rate(self) -> int | None:
+        """Return the rate in hertz; None: the vendor's own."""
+        return self.sample_rate or (OPENAI_RATE_HERTZ if self.response_format == "pcm" else None)
+
+    @property
+    def options(self) -> SpeechOptions:
+        """Return what is asked of the provider; clients send the speed 1 as their default."""
+        return SpeechOptions(None if self.speed == 1 else self.speed)
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -65,52 +103,21 @@ def make_routes() -> list[web.RouteDef]:
 
 async def synthesize_speech(request: web.Request) -> web.StreamResponse:
     """Stream a text as speech."""
-    body = await read_json_object(request)
-    wish = parse_speech_request(body)
-    async with lease_model(request, body.get("model")) as agent:
+    wish = parse_model(SpeechRequest, await read_json_object(request))
+    _check_format(wish.form)
+    async with lease_model(request, wish.model) as agent:
         with request.app[WEB_METRICS].streams.labels("speech").track_inprogress():
             return await _stream_speech(request, agent, wish)
 
 
-def parse_speech_request(body: Mapping[str, Any]) -> SpeechRequest:
-    """Parse the parameters in ``body``. Raise ``Problem`` 400."""
-    text = body.get("input")
-    if not isinstance(text, str) or not text.strip() or len(text) > TEXT_MAX:
-        raise bad_request(f"input must be a text of 1 to {TEXT_MAX} characters", param="input")
-    form = _parse_format(body.get("response_format") or DEFAULT_FORMAT)
-    stream_format = body.get("stream_format") or STREAM_FORMATS[0]
-    if stream_format not in STREAM_FORMATS:
-        raise bad_request("stream_format must be audio or sse", param="stream_format")
-    rate = body.get("sample_rate") or (OPENAI_RATE_HERTZ if form.name == "pcm" else None)
-    if rate is not None and (not isinstance(rate, int) or rate not in RATES_HERTZ):
-        raise bad_request("sample_rate must be 8000 to 48000", param="sample_rate")
-    options = SpeechOptions(_parse_speed(body.get("speed")))
-    return SpeechRequest(text, form, rate, stream_format == "sse", options)
-
-
-def _parse_format(name: object) -> SpeechFormat:
-    form = FORMATS.get(name) if isinstance(name, str) else None
-    if form is None:
-        hint = f"ask for one of: {', '.join(SPEECH_FORMATS)}"
-        raise bad_request("this response_format is not supported", hint=hint, param="response_format")
+def _check_format(form: SpeechFormat) -> None:
     if not can_encode(form):
         hint = "ask for wav or pcm; the operator of this server can install agentsd with the extra audio"
         raise bad_request(f"this server cannot encode {form.name}", hint=hint, param="response_format")
-    return form
-
-
-def _parse_speed(speed: object) -> float | None:
-    """Return the speed; None for 1, which clients send as their default: the manifest's is used."""
-    if speed is None:
-        return None
-    lowest, highest = SPEEDS
-    if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not lowest <= speed <= highest:
-        raise bad_request(f"speed must be {lowest:g} to {highest:g}", param="speed")
-    return None if speed == 1 else float(speed)
 
 
 async def _stream_speech(request: web.Request, agent: LiveAgent, wish: SpeechRequest) -> web.StreamResponse:
-    spoken = speak_text(agent, wish.text, wish.options)
+    spoken = speak_text(agent, wish.input, wish.options)
     rate = wish.rate or spoken.sample_rate
     encoded = encode_stream(_resample_speech(spoken, rate), wish.form, rate)
     async with aclosing(_make_events(encoded) if wish.sse else encoded) as frames:

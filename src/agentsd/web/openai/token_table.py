@@ -1,8 +1,8 @@
 """Texts of the token arrays that clients send to ``/v1/embeddings`` in place of texts.
 
-The tokens are those of ``cl100k_base``: OpenAI's embedding models have no others, and clients such as LangChain
-use them for every model whose name they do not know, so also for an agent. The table is OpenAI's, of tiktoken
-(MIT License), packed by ``scripts/pack_token_table.py``.
+The tokens are those of ``cl100k_base``: OpenAI's embedding models have no others, and clients such as
+LangChain use them for every model whose name they do not know, so also for an agent. The table is OpenAI's,
+of tiktoken (MIT License), packed by ``scripts/pack_token_table.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class TokenTable:
     """Table of tokens, as one piece of bytes and the offset of each."""
 
     def __init__(self, packed: bytes) -> None:
-        """Read ``packed``: the number of tokens (4 bytes, little-endian), the length of each, the bytes of all."""
+        """Read ``packed``: the number of tokens (32 bits, little-endian), their lengths, their bytes."""
         start = 4 + int.from_bytes(packed[:4], "little")
         self._bytes = packed[start:]
         self._offsets = array("I", accumulate(packed[4:start], initial=0))

@@ -9,14 +9,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, get_args
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from agentsd.providers.base import Transcript
 
-TRANSCRIPT_FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
+TranscriptFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
+Granularity = Literal["segment", "word"]
+TRANSCRIPT_FORMATS: tuple[TranscriptFormat, ...] = get_args(TranscriptFormat)
 TIMED_FORMATS = frozenset(("srt", "vtt", "verbose_json"))
-GRANULARITIES = ("segment", "word")
+GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 _SCORES = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
+
+Task = Literal["transcribe", "translate"]
+
+
+class Word(TypedDict):
+    """Word with its times, in seconds."""
+
+    word: str
+    start: float
+    end: float
+
+
+class Transcription(TypedDict):
+    """Transcript. `verbose_json` adds fields."""
+
+    text: str
+    task: NotRequired[Task]
+    language: NotRequired[str]
+    duration: NotRequired[Annotated[float, Field(ge=0, description="Seconds.")]]
+    segments: NotRequired[list[dict[str, Any]]]
+    words: NotRequired[list[Word]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +52,7 @@ class Recognised:
     parts: Sequence[Transcript]
     seconds: float  # of the recording
     language: str = ""
-    task: str = "transcribe"
+    task: Task = "transcribe"
 
     @property
     def text(self) -> str:
@@ -39,11 +65,15 @@ class Recognised:
         return bool(self.parts) and all(part.start is not None for part in self.parts)
 
 
-def make_verbose(found: Recognised, granularities: Sequence[str]) -> dict[str, Any]:
+def make_verbose(found: Recognised, granularities: Sequence[str]) -> Transcription:
     """Return the members of ``verbose_json``."""
     language = next((part.language for part in found.parts if part.language), found.language)
-    body: dict[str, Any] = {"task": found.task, "language": language, "duration": round(found.seconds, 3)}
-    body["text"] = found.text
+    body: Transcription = {
+        "task": found.task,
+        "language": language,
+        "duration": round(found.seconds, 3),
+        "text": found.text,
+    }
     if found.is_timed and "segment" in granularities:
         body["segments"] = [_make_segment(found, number, part) for number, part in enumerate(found.parts)]
     if "word" in granularities:

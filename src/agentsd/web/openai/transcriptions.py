@@ -14,9 +14,11 @@ import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
 from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from agentsd.audio.wav import Sound
 from agentsd.core.errors import AgentsdError, OptionRefused
@@ -27,6 +29,7 @@ from agentsd.web.agent_lookup import get_memory_hold
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request, from_error, make_internal_error
+from agentsd.web.http.reply import make_reply
 from agentsd.web.http.sse import SSE_HEADERS, write_frame
 from agentsd.web.middleware.request import log_unexpected_error
 from agentsd.web.openai.models import lease_model, make_agent_headers
@@ -34,29 +37,52 @@ from agentsd.web.openai.transcript_formats import (
     GRANULARITIES,
     TIMED_FORMATS,
     TRANSCRIPT_FORMATS,
+    Granularity,
     Recognised,
+    Task,
+    TranscriptFormat,
+    Transcription,
     make_srt,
     make_verbose,
     make_vtt,
 )
 from agentsd.web.openai.upload import AudioUpload, decode_upload, read_upload
 
-FIELDS = frozenset(
-    (
-        "chunking_strategy",
-        "language",
-        "model",
-        "partials",
-        "prompt",
-        "response_format",
-        "stream",
-        "temperature",
-        "timestamp_granularities",
-    )
-)
-"""Fields beside the file; others are refused by name."""
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}", re.ASCII)
 _STREAMED_FORMATS = ("json", "text")
+_Flag = Literal["true", "false"]
+_OR_REFUSED = "Passed to the provider, or refused where it has none."
+_Passed = Annotated[str, Field(description=_OR_REFUSED)]
+
+
+class TranscriptionForm(TypedDict):
+    """Recording, and what is asked of it; other fields are refused by name."""
+
+    file: Annotated[
+        str,
+        Field(
+            description="The recording: WAV, MP3, MP4, M4A, MPEG, OGG, Opus, WebM, FLAC and others.",
+            json_schema_extra={"contentMediaType": "audio/*"},
+        ),
+    ]
+    model: NotRequired[Annotated[str, Field(description="An agent: its slug, its id, or `current`.")]]
+    response_format: NotRequired[TranscriptFormat]
+    stream: NotRequired[_Flag]
+    partials: NotRequired[
+        Annotated[
+            _Flag, Field(description="With `stream`: `transcript.text.partial`, the `text` so far, as well.")
+        ]
+    ]
+    language: NotRequired[_Passed]
+    prompt: NotRequired[_Passed]
+    temperature: NotRequired[Annotated[float, Field(ge=0, le=1, description=_OR_REFUSED)]]
+    timestamp_granularities: NotRequired[
+        Annotated[Granularity, Field(alias="timestamp_granularities[]", description=_OR_REFUSED)]
+    ]
+    chunking_strategy: NotRequired[Literal["auto"]]
+
+
+FIELDS = frozenset(TranscriptionForm.__annotations__) - {"file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +183,8 @@ def _make_reply(
     agent: LiveAgent, sound: Sound, parts: Sequence[Transcript], wish: TranscriptionRequest
 ) -> web.Response:
     headers = make_agent_headers(agent)
-    task, language = ("translate", "en") if wish.options.translate else ("transcribe", agent.spec.language)
+    task: Task = "translate" if wish.options.translate else "transcribe"
+    language = "en" if wish.options.translate else agent.spec.language
     found = Recognised(parts, sound.seconds, wish.options.language or language or "", task)
     if wish.options.words and parts and not any(part.words for part in parts):
         hint = "leave it out, or ask an agent with another provider"
@@ -168,8 +195,8 @@ def _make_reply(
         kind = "text/vtt" if wish.form == "vtt" else "text/plain"
         return web.Response(text=make_text(found), content_type=kind, charset="utf-8", headers=headers)
     verbose = wish.form == "verbose_json"
-    body = make_verbose(found, wish.granularities) if verbose else {"text": found.text}
-    return web.Response(body=to_json(body), content_type="application/json", headers=headers)
+    reply: Transcription = make_verbose(found, wish.granularities) if verbose else {"text": found.text}
+    return make_reply(reply, headers=headers)
 
 
 _TEXT_FORMATS = {"text": lambda found: found.text + "\n", "srt": make_srt, "vtt": make_vtt}

@@ -123,7 +123,7 @@ def make_responses() -> dict[str, Any]:
 
 def _make_response(status: int, error: ErrorStatus, *, openai: bool) -> dict[str, Any]:
     codes = ", ".join(f"`{code}`" for code in error.codes_of(openai=openai))
-    schema = refer_to_schema("OpenAIError" if openai else "InvalidManifest" if status == 422 else "Problem")
+    schema = refer_to_schema("OpenAIError" if openai else "ProblemDocument")
     return {
         "description": f"{error.meaning} Codes: {codes}.",
         "headers": {name: refer_to_header(name) for name in sorted({*COMMON_HEADERS, *error.headers})},
