@@ -70,7 +70,7 @@ def _try_now(function: Callable[[], Any], refused: str) -> tuple[str, str]:
 
 def _judge(error: BaseException, refused: str) -> tuple[str, str]:
     said = " ".join(str(error).split())
-    if refused and refused in said and getattr(error, "status_code", 400) in (400, 404):
+    if refused and refused in said and getattr(error, "status_code", 400) in (400, 404, 405):
         return "refused by name", refused
     if os.environ.get("SHOW_TRACES"):
         traceback.print_exc()

@@ -15,6 +15,8 @@ from importlib.resources import files
 from itertools import accumulate
 
 TABLE_FILE = "cl100k_base.xz"
+TOKEN_COUNT = 100_256
+"""Tokens of the table. The special ones above have no text."""
 
 
 class TokenTable:
