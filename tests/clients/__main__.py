@@ -69,6 +69,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description=__doc__)
     parser.add_argument("names", nargs="*", help="clients to try; all by default")
+    parser.add_argument("--replays", action="store_true", help="only the clients that no registry has")
     parser.add_argument("--core", action="store_true", help="only the clients that CI tries")
     parser.add_argument(OPTION, action="store_true", help="install or update the clients first")
     return parser.parse_args(arguments)
@@ -76,6 +77,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def is_wanted(client: ClientProgram, options: argparse.Namespace) -> bool:
     """Return whether the options name a client."""
+    if options.replays:
+        return False
     return client.name in options.names if options.names else client.core or not options.core
 
 
