@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     """Return 1 if a line of the table is red."""
     options = parse(arguments)
     clients = [client for client in CLIENTS if is_wanted(client, options)]
-    environments = Environments(find_cache())
+    environments = Environments(find_cache(), pinned=options.pinned)
     started = time.monotonic()
     if may_install(arguments):
         install(environments, clients)
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         if client not in there:
             print(f"skipped: {client.name} is not installed (python -m tests.clients --install does it)")
     ready = time.monotonic()
+    if not there and not options.replays:
+        return 0
     verdicts = asyncio.run(try_clients(environments, there, replays=not options.core and not options.names))
     print_table(verdicts)
     counts = {word: sum(one.verdict == word for one in verdicts) for word in VERDICTS}
@@ -70,6 +72,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description=__doc__)
     parser.add_argument("names", nargs="*", help="clients to try; all by default")
     parser.add_argument("--replays", action="store_true", help="only the clients that no registry has")
+    parser.add_argument("--pinned", action="store_true", help="in the versions of CI, not in the newest")
     parser.add_argument("--core", action="store_true", help="only the clients that CI tries")
     parser.add_argument(OPTION, action="store_true", help="install or update the clients first")
     return parser.parse_args(arguments)

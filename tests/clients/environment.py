@@ -20,6 +20,8 @@ from tests.clients.catalog import JAVASCRIPT_PACKAGES, ClientProgram
 NODE_VERSION_MIN = 22
 INSTALL_TIMEOUT_SECONDS = 600
 PROBE_TIMEOUT_SECONDS = 20
+VERSIONS = Path(__file__).with_name("versions.json")
+"""Versions for CI, which must not become red by a release of somebody else."""
 TOKEN_TABLES = "llama_index/core/_static/tiktoken_cache"
 """Tables of tiktoken in a package: without them tiktoken downloads them from a host of its own."""
 
@@ -29,10 +31,11 @@ class InstallFailed(Exception):
 
 
 class Environments:
-    """Environments in ``root``."""
+    """Environments in ``root``, of the newest versions; ``pinned``: of those in ``VERSIONS``."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, pinned: bool = False) -> None:
+        self.root = root / "pinned" if pinned else root
+        self._versions: dict[str, dict[str, str]] = json.loads(VERSIONS.read_text()) if pinned else {}
         self.tools = root / "tools"
         self.npm_folder = root / "npm"
 
@@ -62,7 +65,12 @@ class Environments:
         python = self.python(client)
         if not python.exists():
             self._call(self.tools / "bin/uv", "venv", "-q", "--python", sys.executable, python.parents[1])
-        self._uv("install", "-q", "--upgrade", "--python", str(python), *client.packages)
+        pins = self._versions.get("python", {})
+        pinned = [f"{name}=={version}" for name, version in pins.items() if name not in client.packages]
+        bounds = self.root / "constraints.txt"
+        bounds.write_text("\n".join(pinned))
+        wanted = [f"{name}=={pins[name]}" if name in pins else name for name in client.packages]
+        self._uv("install", "-q", "--upgrade", "--python", str(python), "-c", str(bounds), *wanted)
         if client.needs_token_tables and not self.token_tables.exists():
             target = str(self.root / "tokens")
             self._uv("install", "-q", "--no-deps", "--target", target, "llama-index-core")
@@ -71,12 +79,15 @@ class Environments:
         """Install the newest versions of all packages from npm. Raise ``InstallFailed``."""
         self.npm_folder.mkdir(parents=True, exist_ok=True)
         (self.npm_folder / "package.json").write_text('{"private": true, "type": "module"}\n')
-        npm = [self.node, str(Path(self.node).with_name("npm"))] if _find_system_node() is None else ["npm"]
+        npm = Path(self.node).with_name("npm")
         quiet = ("--no-update-notifier", "--fetch-retries=1", "--fetch-timeout=20000")
-        self._call(*npm[-1:], "view", "openai", "version", *quiet, timeout=PROBE_TIMEOUT_SECONDS)
+        self._call(npm, "view", "openai", "version", *quiet, timeout=PROBE_TIMEOUT_SECONDS)
         options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--no-progress")
-        names = [f"{name}@latest" for name in JAVASCRIPT_PACKAGES]
-        self._call(*npm[-1:], "install", *quiet, *options, *names)
+        pins = self._versions.get("javascript", {})
+        names = [
+            f"{name}@{pins.get(name, 'latest')}" for name in JAVASCRIPT_PACKAGES if not pins or name in pins
+        ]
+        self._call(npm, "install", *quiet, *options, *names)
 
     def read_version(self, client: ClientProgram) -> str:
         """Return the installed version of a client's main package; empty if it is not installed."""

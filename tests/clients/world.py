@@ -31,11 +31,16 @@ class ClientWorld:
     vendor: ObligingServer
     recording: Path
 
+    def localize(self, example: str) -> str:
+        """Return an example of the documentation with this server's address and token."""
+        return example.replace("http://127.0.0.1:8080", self.url).replace('"TOKEN"', f'"{TOKEN}"')
+
     def environment(self) -> dict[str, str]:
         """Return the variables that clients read."""
         return {
             "OPENAI_BASE_URL": f"{self.url}/v1",
             "OPENAI_API_KEY": TOKEN,
+            "AGENTSD_TOKEN": TOKEN,
             "AGENT": AGENT,
             "RECORDING": str(self.recording),
         }
