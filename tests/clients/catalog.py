@@ -32,8 +32,8 @@ class ClientProgram:
 
 
 CLIENTS = (
-    ClientProgram("openai_py", "python", ("openai",), "OpenAI for Python", core=True),
-    ClientProgram("openai_js", "javascript", ("openai",), "OpenAI for JavaScript", core=True),
+    ClientProgram("openai_py", "python", ("openai[realtime]",), "OpenAI for Python", core=True),
+    ClientProgram("openai_js", "javascript", ("openai", "ws", "zod"), "OpenAI for JavaScript", core=True),
     ClientProgram("vercel_ai", "javascript", ("@ai-sdk/openai", "ai", "zod"), "Vercel AI SDK", core=True),
     ClientProgram("agents_py", "python", ("openai-agents",), "OpenAI Agents for Python", core=True),
     ClientProgram(

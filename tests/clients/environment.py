@@ -66,11 +66,10 @@ class Environments:
         if not python.exists():
             self._call(self.tools / "bin/uv", "venv", "-q", "--python", sys.executable, python.parents[1])
         pins = self._versions.get("python", {})
-        pinned = [f"{name}=={version}" for name, version in pins.items() if name not in client.packages]
         bounds = self.root / "constraints.txt"
-        bounds.write_text("\n".join(pinned))
-        wanted = [f"{name}=={pins[name]}" if name in pins else name for name in client.packages]
-        self._uv("install", "-q", "--upgrade", "--python", str(python), "-c", str(bounds), *wanted)
+        bounds.write_text("\n".join(f"{name}=={version}" for name, version in pins.items()))
+        how = ("--upgrade", "--python", str(python), "-c", str(bounds))
+        self._uv("install", "-q", *how, *client.packages)
         if client.needs_token_tables and not self.token_tables.exists():
             target = str(self.root / "tokens")
             self._uv("install", "-q", "--no-deps", "--target", target, "llama-index-core")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from agentsd.store.embedded.server import EmbeddedPostgres
 from tests.e2e.home import Home
 from tests.runtime.world import new_keys
 from tests.vendors.obliging_server import ObligingServer, make_tone
@@ -43,6 +44,9 @@ class ClientWorld:
             "AGENTSD_TOKEN": TOKEN,
             "AGENT": AGENT,
             "RECORDING": str(self.recording),
+            "SECURE_BASE_URL": f"{self.secure_url}/v1",
+            "CERTIFICATE": str(self.certificate),
+            "NODE_EXTRA_CA_CERTS": str(self.certificate),
         }
 
 
@@ -74,13 +78,18 @@ async def open_world() -> AsyncIterator[ClientWorld]:
             with wave.open(str(recording), "wb") as file:
                 file.setparams((1, 2, RATE, 0, "NONE", ""))
                 file.writeframes(make_tone(RATE, 1.0))
-            process, url = await home.up("--token-file", str(tokens))
-            yield ClientWorld(url, "", home.root / "none", vendor, recording)
-            await process.stop()
+            postgres = EmbeddedPostgres(home.root / "postgres", settings={"fsync": "off"})
+            home.env |= {"AGENTSD_DATABASE_URL": await asyncio.to_thread(postgres.start)}
+            try:
+                plain, url = await home.up("--token-file", str(tokens))
+                secure, secure_url = await home.up(
+                    *("--token-file", str(tokens), "--tls-self-signed", "--source", "secure"),
+                    AGENTSD_TLS_DIR=str(home.root / "tls"),
+                )
+                certificate = home.root / "tls/self-signed.crt"
+                yield ClientWorld(url, secure_url, certificate, vendor, recording)
+                await asyncio.gather(secure.stop(), plain.stop())
+            finally:
+                await asyncio.to_thread(postgres.stop)
     finally:
         await home.clear()
-
-
-def hash_token(token: str) -> str:
-    """Return the hash of a token as ``_user.yaml`` lists it."""
-    return sha256(token.encode()).hexdigest()

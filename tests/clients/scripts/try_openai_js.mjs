@@ -1,6 +1,7 @@
 // OpenAI's client for JavaScript.
 import fs from "node:fs";
 import OpenAI from "openai";
+import { OpenAIRealtimeWS } from "openai/realtime/ws";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import { ANSWER, MODEL, RECORDING, TRANSCRIPT, check, feature, runFeatures } from "./verdicts.mjs";
@@ -142,6 +143,22 @@ feature("models", async () => {
   const ids = [];
   for await (const model of client.models.list()) ids.push(model.id);
   check(ids.includes(MODEL), ids);
+});
+
+feature("https", async () => {
+  const secure = new OpenAI({ baseURL: process.env.SECURE_BASE_URL });
+  const answer = await secure.chat.completions.create({ model: MODEL, messages });
+  check(answer.choices[0].message.content.includes(ANSWER), answer);
+});
+
+feature("realtime (wss by default)", async () => {
+  const call = new OpenAIRealtimeWS({ model: MODEL }, new OpenAI({ baseURL: process.env.SECURE_BASE_URL }));
+  await new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error("no session")), 20000);
+    call.on("session.created", resolve);
+    call.on("error", reject);
+  });
+  call.close();
 });
 
 feature("images", () => client.images.generate({ model: MODEL, prompt: "A cat" }), {

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import ssl
 from array import array
 from pathlib import Path
 
-from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
+from openai import AsyncOpenAI, DefaultHttpxClient, OpenAI, pydantic_function_tool
 from pydantic import BaseModel
 from verdicts import ANSWER, MODEL, RECORDING, TRANSCRIPT, feature, run_features
 
 client = OpenAI()
+SECURE_URL = os.environ["SECURE_BASE_URL"]
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -248,6 +251,23 @@ def _() -> None:
     model = client.models.retrieve(MODEL)
     assert model.id == MODEL
     assert {"chat", "embeddings", "realtime", "speech", "transcription"} <= set(model.abilities)
+
+
+@feature("https")
+def _() -> None:
+    context = ssl.create_default_context(cafile=os.environ["CERTIFICATE"])
+    with OpenAI(base_url=SECURE_URL, http_client=DefaultHttpxClient(verify=context)) as secure:
+        answer = secure.chat.completions.create(model=MODEL, messages=QUESTION)
+    assert ANSWER in answer.choices[0].message.content
+
+
+@feature("realtime (wss by default)")
+async def _() -> None:
+    context = ssl.create_default_context(cafile=os.environ["CERTIFICATE"])
+    async with AsyncOpenAI(base_url=SECURE_URL) as secure:
+        options = {"ssl": context}
+        async with secure.realtime.connect(model=MODEL, websocket_connection_options=options) as call:
+            assert (await call.recv()).type == "session.created"
 
 
 @feature("images", refused="/v1/images/generations")
