@@ -57,7 +57,7 @@ async def _() -> None:
     assert ANSWER in text, text
 
 
-@feature("responses.LLM (WebSocket by default)")
+@feature("responses.LLM by WebSocket, not by HTTP", refused="405")
 async def _() -> None:
     async with utils.http_context.open():
         text, _calls = await read_answer(openai.responses.LLM(model=MODEL, base_url=f"{BASE_URL}/responses"))

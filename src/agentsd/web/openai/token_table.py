@@ -2,7 +2,7 @@
 
 The tokens are those of ``cl100k_base``: OpenAI's embedding models have no others, and clients such as
 LangChain use them for every model whose name they do not know, so also for an agent. The table is OpenAI's,
-of tiktoken (MIT License), packed by ``scripts/pack_token_table.py``.
+of tiktoken (MIT License, Copyright (c) 2022 OpenAI, Shantanu Jain); ``scripts/pack_token_table.py`` packs it.
 """
 
 from __future__ import annotations
