@@ -115,7 +115,10 @@ async def try_clients(
 
         async def try_one(client: ClientProgram) -> list[Verdict]:
             async with places:
-                return await ClientTrial(environments, client, world).run()
+                verdicts = await ClientTrial(environments, client, world).run()
+            red = sum(one.verdict == "red" for one in verdicts)
+            print(f"tried {client.name}: {len(verdicts)} features, {red} red", flush=True)
+            return verdicts
 
         found = await asyncio.gather(*(try_one(client) for client in clients))
         verdicts = [verdict for some in found for verdict in some]
