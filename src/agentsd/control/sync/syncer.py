@@ -82,7 +82,7 @@ class Syncer:
         self.root = root
         self.env = env  # the overlay, beside ``root``
         self._reconciler = reconciler
-        self._options = replace(options, strict=False)
+        self._options = replace(options, strict=False, work_tree=root if pulled is None else None)
         self._on_report = on_report
         self._gate = gate
         self._pulled = pulled

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from agentsd.core.access import Principal
 from agentsd.core.errors import StoreError
+from agentsd.runtime.agents.snapshot import Snapshot
 from agentsd.store.leader_election import list_leaders
 from agentsd.store.queries.pulls import PullState, list_pulls
 from agentsd.store.queries.replicas import list_replicas
@@ -83,7 +84,7 @@ async def _load_stored_state(parts: AppContext, principal: Principal) -> dict[st
     return {
         "store": "read-only" if parts.database.read_only else "ok",
         "runs": [asdict(run) for run in runs],
-        **_make_conditions_view(conditions),
+        **_make_conditions_view(conditions, parts.registry.snapshot),
         "leaders": [asdict(leader) for leader in leaders],
         "replicas": told if scope is None else scoping.filter_replicas(told, scope),
         "pulls": [make_pull_view(pull, scope) for pull in pulled],
@@ -96,11 +97,19 @@ def make_pull_view(pull: PullState, scope: str | None) -> dict[str, Any]:
     return asdict(pull) | hidden
 
 
-def _make_conditions_view(conditions: Sequence[ManifestCondition]) -> dict[str, Any]:
+def _make_conditions_view(conditions: Sequence[ManifestCondition], snapshot: Snapshot) -> dict[str, Any]:
     """Return the conditions other than Ready, and the number of each type.
 
     So the response for a healthy tree of 10,000 stays short.
     """
-    told = [asdict(condition) for condition in conditions if condition.type != "Ready"]
-    counts = Counter(condition.type for condition in conditions)
-    return {"conditions": told[:CONDITIONS_MAX], "condition_counts": dict(counts)}
+    told = [one for one in conditions if one.type != "Ready"][:CONDITIONS_MAX]
+    views = [asdict(one) | {"serving_version": _find_serving_version(one, snapshot)} for one in told]
+    return {"conditions": views, "condition_counts": dict(Counter(one.type for one in conditions))}
+
+
+def _find_serving_version(condition: ManifestCondition, snapshot: Snapshot) -> int | None:
+    """Return the version that is served of the agent of a manifest; None where no agent came of it."""
+    entry = snapshot.entries.get(condition.slug)
+    if entry is None or (entry.row.path, entry.row.source) != (condition.path, condition.source):
+        return None
+    return (entry.good or entry.row).version

@@ -1,5 +1,6 @@
 // Small pieces that several pages show.
 
+import { copyText } from "./clipboard.js";
 import { isNullish } from "./data.js";
 import { h } from "./dom.js";
 import { ago, full } from "./format.js";
@@ -42,23 +43,12 @@ export const sentence = (text) => (/^[a-z]+([\s,;]|$)/.test(text ?? "")
   ? text[0].toUpperCase() + text.slice(1)
   : text ?? "");
 
-/** A unified diff, one line each. */
-export function diff(text) {
-  /** @type {[RegExp, string][]} */
-  const kinds = [[/^(\+\+\+|---|diff |new file|deleted file)/, "file"], [/^@@/, "at"], [/^\+/, "add"], [/^-/, "del"]];
-  const kindOf = (line) => kinds.find(([pattern]) => pattern.test(line))?.[1] ?? "";
-  const lines = text.replace(/\n$/, "").split("\n");
-  return h("div.diff", { role: "group", ariaLabel: "Changes", tabIndex: 0 },
-    lines.map((line) => h("div", { class: kindOf(line) }, line || " ")));
-}
-
 /** A text with a button that copies it. */
 export function copyable(text) {
+  const shown = h("pre", { tabIndex: 0 }, text);
   const button = h("button.small", { type: "button", onclick: copy }, "Copy");
   async function copy() {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    if (!(await copyText(text, button))) getSelection().selectAllChildren(shown);
   }
-  return h("div.stack.copyable", {}, h("pre", { tabIndex: 0 }, text), h("div.row", {}, button));
+  return h("div.stack.copyable", {}, shown, h("div.row", {}, button));
 }

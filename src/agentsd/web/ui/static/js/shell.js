@@ -8,10 +8,12 @@ import { byId, fill, h } from "./dom.js";
 import { millis } from "./format.js";
 import { listen, onState } from "./live.js";
 import { notice } from "./marks.js";
+import { showMissing } from "./notfound.js";
 import { leaveTogether, signIn, signOut } from "./signin.js";
 import { mountSwitcher } from "./switcher.js";
 
 const TALKS = ["chat", "voice", "speech", "transcription"];
+const OF_ONE = [...TALKS, "agent", "edit"]; // pages about the agent in the address
 
 /**
  * The user and the token of a request.
@@ -41,13 +43,19 @@ export async function boot() {
   session = await patiently(() => get("/api/session"));
   who(session);
   await listen();
-  await patiently(() => settle(session.user));
+  const missing = await patiently(() => settle(session.user));
   mountSwitcher();
   onChoice((agent, before, gone) => { if (gone) tellOfLoss(before, agent); });
   title();
   if (session.guarded) leaveTogether();
   onState(banners);
   tellWhatWasDone();
+  if (missing !== null && OF_ONE.includes(document.body.dataset.page)) {
+    onChoice(() => location.reload()); // to the agent that was chosen instead
+    await showMissing(missing, session.files);
+    await new Promise(() => {}); // the page itself does not begin
+  }
+  byId("content").inert = false;
   return { ...session, canWrite: (owner) => mayWrite(session, owner) };
 }
 

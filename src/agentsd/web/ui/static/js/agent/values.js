@@ -1,6 +1,7 @@
 // The values of the manifest, masked, with the place of each.
 
 import { get } from "../api.js";
+import { copy as copyPlain } from "../clipboard.js";
 import { toast } from "../dialogs.js";
 import { byId, fill, h } from "../dom.js";
 import { short } from "../format.js";
@@ -85,12 +86,9 @@ function valueOf({ value, secret }) {
 function from({ path, line, column }, files) {
   const place = `${onDisk(files, path)}:${line}`;
   const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(`${place}:${column}`);
-      toast(`Copied: ${place}:${column}`);
-    } catch {
-      toast("This browser does not let the page copy: select the text instead.", "bad");
-    }
+    const done = await copyPlain(`${place}:${column}`);
+    if (done) toast(`Copied: ${place}:${column}`);
+    else toast("This browser does not let the page copy: select the text instead.", "bad");
   };
   return h("button.from", { type: "button", title: "Copy", ariaLabel: `Copy ${place}`, onclick: copy }, place);
 }
