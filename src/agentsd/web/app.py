@@ -28,6 +28,7 @@ from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
 from agentsd.web.views.agent_cache import AgentViewCache
+from agentsd.web.views.run_changes import RunChangesCache
 
 
 def create_app(parts: AppContext) -> web.Application:
@@ -39,7 +40,10 @@ def create_app(parts: AppContext) -> web.Application:
     )
     app[APP_CONTEXT] = parts
     app[WEB_METRICS] = web_metrics
-    app[AGENT_VIEWS] = AgentViewCache(parts.catalog.make_masker(), parts.catalog.destinations)
+    app[AGENT_VIEWS] = AgentViewCache(
+        parts.catalog.make_masker(), parts.catalog.destinations, parts.catalog.list_missing
+    )
+    app[sync.RUN_CHANGES] = RunChangesCache()
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[responses.RESPONSES] = ResponseStore()
     app[CLOSING] = asyncio.Event()

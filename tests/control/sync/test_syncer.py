@@ -40,7 +40,7 @@ async def test_reports_name_the_trigger_and_keep_their_order(place: Place, keys:
 
 
 async def test_what_is_not_committed_has_no_commit(place: Place, keys: Keys) -> None:
-    """A row has the commit that its files are of: none for an edit, or a prompt, that git does not know yet."""
+    """A row has the commit that its files are of: none for an edit, or a prompt, that git does not know."""
     git(place.root, "init", "-q", "-b", "main")
     prompted = f"id: {uid(2)}\nname: Two\nsystem_prompt_file: prompts/a b.md\nllm: {{provider: echo.local}}\n"
     place.write({"a.yaml": echo(1), "acme/b.yaml": prompted, "acme/prompts/a b.md": "Be kind.\n"})

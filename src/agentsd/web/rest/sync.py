@@ -29,11 +29,13 @@ from agentsd.web.rest import plan as planning
 from agentsd.web.rest.health import make_state_view
 from agentsd.web.views import visibility as scoping
 from agentsd.web.views.agent import make_condition_view
+from agentsd.web.views.run_changes import RunChangesCache, load_actors, make_run_view
 
 RUNS_MAX = 20
 RUNS_SCANNED_MAX = 200
 """Number of recent runs that are searched for those of one owner."""
 CONDITIONS_MAX = 1000
+RUN_CHANGES = web.AppKey("run_changes", RunChangesCache)
 _STORED_FIELDS = ("runs", "conditions", "condition_counts", "replicas", "leaders", "pulls")
 
 
@@ -51,7 +53,7 @@ async def get_sync_state(request: web.Request) -> web.Response:
     found = parts.registry.problems(owner=principal.scope)
     problems = [{"slug": slug, **make_condition_view(condition)} for slug, condition in found]
     try:
-        told = await _load_stored_state(parts, principal)
+        told = await _load_stored_state(parts, principal, request.app[RUN_CHANGES])
     except StoreError:
         told = dict.fromkeys(_STORED_FIELDS) | {"store": "away"}
     known["store_problem"] = (
@@ -67,7 +69,9 @@ def _describe_problem(parts: AppContext) -> str | None:
     return problem.message if problem else None
 
 
-async def _load_stored_state(parts: AppContext, principal: Principal) -> dict[str, Any]:
+async def _load_stored_state(
+    parts: AppContext, principal: Principal, cache: RunChangesCache
+) -> dict[str, Any]:
     scope = principal.scope
     async with parts.database.transaction(snapshot=True) as connection:
         runs = await list_runs(connection, limit=RUNS_MAX if scope is None else RUNS_SCANNED_MAX)
@@ -75,15 +79,17 @@ async def _load_stored_state(parts: AppContext, principal: Principal) -> dict[st
         replicas = await list_replicas(connection)
         pulled = await list_pulls(connection)
         leaders = await list_leaders(connection) if scope is None else []  # they contain hosts and sources
-    if scope is not None:
-        snapshot = parts.registry.snapshot
-        versions = {snapshot.entries[slug].row.version for slug in snapshot.slugs(scope)}
-        runs = scoping.filter_runs(runs, scope, versions)[:RUNS_MAX]
-        conditions = scoping.filter_conditions(conditions, scope)
+        if scope is not None:
+            snapshot = parts.registry.snapshot
+            versions = {snapshot.entries[slug].row.version for slug in snapshot.slugs(scope)}
+            runs = scoping.filter_runs(runs, scope, versions)[:RUNS_MAX]
+            conditions = scoping.filter_conditions(conditions, scope)
+        changes = await cache.load(connection, runs, scope)
+        actors = await load_actors(connection, runs, scope)
     told = [asdict(replica) for replica in replicas]
     return {
         "store": "read-only" if parts.database.read_only else "ok",
-        "runs": [asdict(run) for run in runs],
+        "runs": [make_run_view(run, changes, actors) for run in runs],
         **_make_conditions_view(conditions, parts.registry.snapshot),
         "leaders": [asdict(leader) for leader in leaders],
         "replicas": told if scope is None else scoping.filter_replicas(told, scope),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import SECTIONS, AgentRow
 from agentsd.core.manifest.layers import merge_stored_layers
 from agentsd.core.masker import Masker
+from agentsd.core.sealed import SAMPLE_RECIPIENT
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
@@ -16,6 +17,10 @@ from agentsd.store.queries.agents import Revision
 
 _TEXT_FIELDS = ("description", "system_prompt", "greeting")
 _OPTIONAL_FIELDS = ("system_prompt_file", "language")
+
+
+ListMissing = Callable[[str, str], Sequence[str]]
+"""The packages that a provider of a section needs and that are not installed here."""
 
 
 def make_row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
@@ -38,7 +43,9 @@ def make_row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) ->
     }
 
 
-def make_summary_view(entry: SnapshotEntry, description: str, providers: Mapping[str, str]) -> dict[str, Any]:
+def make_summary_view(
+    entry: SnapshotEntry, description: str, providers: Mapping[str, str], lacks: Sequence[str]
+) -> dict[str, Any]:
     """Return one agent as in a list. ``description`` and ``providers`` (kind → vendor) are masked."""
     row, good = entry.row, entry.good
     return {
@@ -57,6 +64,7 @@ def make_summary_view(entry: SnapshotEntry, description: str, providers: Mapping
         "updated_at": row.updated_at,
         "condition": make_condition_view(entry.condition),
         "providers": providers,
+        "lacks": lacks,
     }
 
 
@@ -80,6 +88,7 @@ def make_fallback_view(agent: LiveAgent) -> dict[str, Any]:
         "version": agent.version,
         "source": "built-in",
         **nothing,
+        "lacks": [],
         "condition": {"type": "Ready", "reason": "BuiltIn", "message": "", "since": None},
         "serving_version": agent.version,
     }
@@ -123,6 +132,20 @@ def list_vendors(document: Mapping[str, Any], masker: Masker) -> dict[str, str]:
     sections = {kind: document.get(kind) for kind in SECTIONS}
     names = {kind: one.get("provider") for kind, one in sections.items() if isinstance(one, Mapping)}
     return {kind: masker.mask(name) for kind, name in names.items() if isinstance(name, str)}
+
+
+def list_lacks(row: AgentRow, document: Mapping[str, Any], list_missing: ListMissing) -> list[str]:
+    """Return what an agent lacks to answer, as far as it can be seen without asking its vendors."""
+    found = []
+    if any(SAMPLE_RECIPIENT.encode() in data for data in row.documents):
+        found.append("its key is a placeholder of the samples: replace it with one of yours")
+    for kind in SECTIONS:
+        section = document.get(kind)
+        name = section.get("provider") if isinstance(section, Mapping) else None
+        missing = list_missing(kind, name) if isinstance(name, str) else ()
+        if missing:
+            found.append(f"{name} needs {' and '.join(missing)}, not installed on this server")
+    return found
 
 
 def can_name_provider(documents: Iterable[bytes], provider: str) -> bool:

@@ -6,7 +6,7 @@ part is kept by row and the short tail is renewed when the entry's condition is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
@@ -20,7 +20,9 @@ from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.web.http.conditional import make_cache_headers
 from agentsd.web.http.json import to_json
 from agentsd.web.views.agent import (
+    ListMissing,
     can_name_provider,
+    list_lacks,
     list_vendors,
     load_document,
     make_condition_view,
@@ -47,13 +49,17 @@ class RenderedAgent:
     headers: CIMultiDict[str]
     description: str
     providers: Mapping[str, str]  # section → vendor
+    lacks: Sequence[str]
 
 
 class AgentViewCache:
     """Renderer of agents with a cache of up to ``CACHE_BYTES_MAX`` bytes, which evicts the oldest first."""
 
-    def __init__(self, masker: Masker, destinations: DestinationsOf) -> None:
+    def __init__(
+        self, masker: Masker, destinations: DestinationsOf, list_missing: ListMissing = lambda *_: ()
+    ) -> None:
         self.masker = masker
+        self._list_missing = list_missing
         self.destinations = destinations
         self._used = 0
         self._kept: dict[str, RenderedAgent] = {}
@@ -74,7 +80,7 @@ class AgentViewCache:
     def summary(self, entry: SnapshotEntry) -> bytes:
         """Return the list item of ``entry`` as JSON. It is made anew: only the document is worth caching."""
         rendered = self.of(entry)
-        return to_json(make_summary_view(entry, rendered.description, rendered.providers))
+        return to_json(make_summary_view(entry, rendered.description, rendered.providers, rendered.lacks))
 
     def names_provider(self, entry: SnapshotEntry, provider: str) -> bool:
         """Return whether a section of the agent names ``provider``. Parse only if necessary, and once."""
@@ -103,10 +109,12 @@ class AgentViewCache:
         if previous is None:
             document = load_document(row, self.destinations)
             view = make_row_view(row, document, self.masker)
-            head, description = to_json(view)[:-1], view["description"]
+            lacks: Sequence[str] = list_lacks(row, document, self._list_missing)
+            head, description = to_json(view | {"lacks": lacks})[:-1], view["description"]
             providers: Mapping[str, str] = list_vendors(document, self.masker)
         else:
-            head, description, providers = previous.head, previous.description, previous.providers
+            head, description = previous.head, previous.description
+            providers, lacks = previous.providers, previous.lacks
         said = {
             "condition": make_condition_view(condition),
             "serving_version": good.version if good else None,
@@ -114,7 +122,7 @@ class AgentViewCache:
         body = head + b"," + to_json(said)[1:]
         etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
         return RenderedAgent(
-            row, condition, good, head, body, etag, make_cache_headers(etag), description, providers
+            row, condition, good, head, body, etag, make_cache_headers(etag), description, providers, lacks
         )
 
     def _keep(self, rendered: RenderedAgent) -> None:

@@ -55,6 +55,8 @@ def make_response_schemas() -> dict[str, Schema]:
         "commit": make_nullable(TEXT),
         "run_id": make_nullable(UUID),
         "created_at": TIME,
+        "actor": {**make_nullable(TEXT), "description": "Who made it by API or command."},
+        "trigger": {**make_nullable(TEXT), "description": "What started its run: watch, api, cli or pull."},
         **_make_document(),
     }
     past = make_object(
@@ -173,6 +175,10 @@ def _make_agent() -> Schema:
             **make_nullable(COUNT),
             "description": "The version that is served; null where none can be.",
         },
+        lacks={
+            **make_list(TEXT),
+            "description": "What it lacks to answer, as far as it can be seen without asking a vendor.",
+        },
     )
 
 
@@ -188,7 +194,7 @@ def _make_summary(agent: Schema) -> Schema:
         "version",
         "serving_version",
     )
-    more = ("commit", "path", "source", "updated_at", "condition")
+    more = ("commit", "path", "source", "updated_at", "condition", "lacks")
     vendors: Schema = {"type": "object", "properties": dict.fromkeys(SECTIONS, TEXT)}
     return make_object(
         "An agent as `view=summary` lists it.",

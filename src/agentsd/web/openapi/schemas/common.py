@@ -16,7 +16,7 @@ from agentsd.services.verdict import AgentVerdict
 from agentsd.store.leader_election import Leader
 from agentsd.store.queries.pulls import PullState
 from agentsd.store.queries.replicas import Replica
-from agentsd.store.queries.runs import ManifestCondition, SyncRun
+from agentsd.store.queries.runs import ManifestCondition, RunChange, SyncRun
 from agentsd.web.openapi.model import Schema, refer_to_schema
 
 TEXT: Schema = {"type": "string"}
@@ -139,8 +139,21 @@ def make_service_schemas() -> dict[str, Schema]:
         "An agent that is not Ready.", make_dataclass_schema(AgentCondition)["properties"], slug=TEXT
     )
     return {
-        "Run": make_dataclass_schema(SyncRun),
-        "ManifestCondition": make_dataclass_schema(ManifestCondition),
+        "Run": make_dataclass_schema(
+            SyncRun,
+            changes={
+                **make_list(make_dataclass_schema(RunChange)),
+                "description": "The first agents that it changed; `counts` has the number of all.",
+            },
+            actor={**make_nullable(TEXT), "description": "Who caused it by API or command."},
+        ),
+        "ManifestCondition": make_dataclass_schema(
+            ManifestCondition,
+            serving_version={
+                **make_nullable(COUNT),
+                "description": "The version that is served of its agent; null where there is none.",
+            },
+        ),
         "Replica": make_dataclass_schema(Replica),
         "Leader": make_dataclass_schema(Leader),
         "Pull": make_dataclass_schema(PullState, url=make_nullable(TEXT)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from aiohttp import web
+from psycopg import AsyncConnection
 
 from agentsd.control.status.revisions import revision_changes
 from agentsd.core.errors import AgentNotFound
@@ -14,6 +16,8 @@ from agentsd.core.names import is_uuid
 from agentsd.core.text.revision_changes import changes_to_json
 from agentsd.runtime.agents.snapshot import make_not_found_error
 from agentsd.store.queries.agents import Revision, load_revision_page
+from agentsd.store.queries.audit import load_version_audit_entries
+from agentsd.store.queries.runs import load_run_triggers
 from agentsd.web.agent_lookup import find_agent, get_principal
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
 from agentsd.web.http.conditional import compute_etag, make_cached_response
@@ -22,6 +26,7 @@ from agentsd.web.http.problem import bad_request
 from agentsd.web.views.agent import load_document, make_document_view
 from agentsd.web.views.agent_cache import AgentViewCache
 from agentsd.web.views.pagination import parse_boolean, parse_limit
+from agentsd.web.views.run_changes import AUDIT_LAG
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
@@ -59,21 +64,52 @@ async def get_revisions(request: web.Request) -> web.Response:
         found, more = await load_revision_page(
             connection, agent, limit=limit + 1, size=PAGE_BYTES, before=before, owner=scope
         )
+        authors = await _load_authors(connection, found, scope)
     if not found and not known:
         raise make_not_found_error(ref)
     async with request.app[_PAGE_SEMAPHORE]:
         body = await asyncio.to_thread(
-            _make_reply, found, limit, request.app[AGENT_VIEWS], more=more, compared=bool(compared)
+            _make_reply, found, limit, request.app[AGENT_VIEWS], authors, more=more, compared=bool(compared)
         )
     return make_cached_response(request, body, compute_etag(body))
 
 
+async def _load_authors(
+    connection: AsyncConnection, found: Sequence[Revision], scope: str | None
+) -> dict[int, dict[str, str | None]]:
+    """Return who made each revision, by version: who edited by API or command, and what started the run."""
+    if not found:
+        return {}
+    since = min(one.created_at for one in found) - AUDIT_LAG
+    entries = await load_version_audit_entries(connection, [one.version for one in found], since=since)
+    names = {one.slug for one in found}
+    actors = {
+        entry.detail["to_version"]: entry.actor
+        for entry in entries
+        if entry.target in names and (scope is None or entry.owner == scope)
+    }
+    triggers = await load_run_triggers(connection, [one.run_id for one in found if one.run_id is not None])
+    return {
+        one.version: {
+            "actor": actors.get(one.version),
+            "trigger": triggers.get(one.run_id) if one.run_id is not None else None,
+        }
+        for one in found
+    }
+
+
 def _make_reply(
-    found: list[Revision], limit: int, views: AgentViewCache, *, more: bool, compared: bool
+    found: list[Revision],
+    limit: int,
+    views: AgentViewCache,
+    authors: Mapping[int, dict[str, str | None]],
+    *,
+    more: bool,
+    compared: bool,
 ) -> bytes:
     """Return the page. If there are more, the last one found only serves to compare its successor."""
     shown = found[: min(limit, len(found) - 1)] if more or len(found) > limit else found
-    items = [make_revision_view(revision, views) for revision in shown]
+    items = [make_revision_view(revision, views) | authors[revision.version] for revision in shown]
     if compared:
         for item, changed in zip(items, revision_changes(found, views.masker), strict=False):
             item["changes"] = None if changed is None else changes_to_json(changed)

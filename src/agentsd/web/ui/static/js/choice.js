@@ -22,6 +22,7 @@ import { onAgents } from "./live.js";
  * @property {boolean} is_active
  * @property {string} updated_at
  * @property {string} digest
+ * @property {string[]} [lacks] what it lacks to answer
  * @property {string} [description]
  * @property {string} [greeting]
  * @property {string} [language]

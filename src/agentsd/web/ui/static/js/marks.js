@@ -3,7 +3,7 @@
 import { copyText } from "./clipboard.js";
 import { isNullish } from "./data.js";
 import { h } from "./dom.js";
-import { ago, full } from "./format.js";
+import { ago, full, short } from "./format.js";
 
 /**
  * The condition of an agent or a file.
@@ -31,6 +31,16 @@ export function when(time) {
     ? h("span.soft", {}, "–")
     : h("time", { datetime: String(time), title: full(time) }, ago(time));
 }
+
+const TRIGGERS = { watch: "files changed", api: "by a page or the API", cli: "by a command", pull: "pulled" };
+
+/** Return what started a run, in words. */
+export const startedBy = (trigger) => TRIGGERS[trigger] ?? trigger;
+
+/** Return a commit, or that there is none: the files of an agent were not committed when they were applied. */
+export const commitOf = (commit) => (commit
+  ? h("code", { title: commit }, short(commit))
+  : h("span.soft", { title: "its files were not committed when they were applied" }, "not committed"));
 
 /** Return a notice of a problem. */
 export function notice(problem, tone = "bad") {

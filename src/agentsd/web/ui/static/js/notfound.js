@@ -6,10 +6,11 @@ import { fileFault } from "./refused.js";
 
 const LOOKED_AT = 1000; // agents whose names are compared: as many as one reply contains
 const SUGGESTED = 3;
-const FAR = 0.5; // of the letters may differ
+const FAR = 0.34; // of the letters may differ
 
 /** Show that there is no such agent in place of the page, with those of similar names. */
-export async function showMissing(slug, files) {
+export async function showMissing(name, files) {
+  const slug = name.replaceAll("~", "/");
   const near = h("div", { role: "status" });
   const file = h("div");
   const title = "No such agent";
@@ -44,7 +45,7 @@ function suggestions(found) {
 async function similar(slug) {
   const { items } = await get(`/api/agents?view=summary&limit=${LOOKED_AT}`);
   const last = (path) => path.split("/").at(-1);
-  const wanted = slug.toLowerCase().replaceAll("~", "/");
+  const wanted = slug.toLowerCase();
   return items
     .map((one) => [Math.min(distance(wanted, one.slug), distance(last(wanted), last(one.slug)) + 1), one])
     .filter(([far]) => far <= wanted.length * FAR)

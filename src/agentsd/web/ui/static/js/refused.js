@@ -42,8 +42,7 @@ export async function readRefused(files) {
 
 /** Return a notice of the fault of an agent's file; null where its file is not refused. */
 export async function fileFault(slug, files) {
-  const wanted = slug.replaceAll("~", "/");
-  const found = (await readRefused(files)).find((one) => one.slug === wanted);
+  const found = (await readRefused(files)).find((one) => one.slug === slug);
   return found ? faultNotice(found) : null;
 }
 

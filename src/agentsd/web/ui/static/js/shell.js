@@ -1,18 +1,19 @@
 // The frame of every page: the session, the menu, the switcher, banners, and the event stream.
 
-import { get, onSignedOut, Problem } from "./api.js";
+import { get, inPath, onSignedOut, Problem } from "./api.js";
 import { chosen, onChoice, settle } from "./choice.js";
 import { isNullish } from "./data.js";
 import { toast } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
 import { millis } from "./format.js";
 import { listen, onState } from "./live.js";
-import { notice } from "./marks.js";
+import { notice, sentence } from "./marks.js";
 import { showMissing } from "./notfound.js";
 import { leaveTogether, signIn, signOut } from "./signin.js";
 import { mountSwitcher } from "./switcher.js";
 
 const TALKS = ["chat", "voice", "speech", "transcription"];
+const LACKING = [...TALKS, "agent"];
 const OF_ONE = [...TALKS, "agent", "edit"]; // pages about the agent in the address
 
 /**
@@ -50,6 +51,10 @@ export async function boot() {
   if (session.guarded) leaveTogether();
   onState(banners);
   tellWhatWasDone();
+  if (LACKING.includes(document.body.dataset.page)) {
+    onChoice((agent) => tellOfLack(agent, session));
+    tellOfLack(chosen(), session);
+  }
   if (missing !== null && OF_ONE.includes(document.body.dataset.page)) {
     onChoice(() => location.reload()); // to the agent that was chosen instead
     await showMissing(missing, session.files);
@@ -78,6 +83,20 @@ function tellOfLoss(before, agent) {
     h("button.small.plain", { type: "button", onclick: () => { told.remove(); byId("main").focus(); } }, "Dismiss"));
   document.querySelector("main > .gone")?.remove();
   byId("main").prepend(told);
+}
+
+/** Report what the page's agent lacks to answer, and where to set it. */
+function tellOfLack(agent, session) {
+  document.querySelector("main > .lacks")?.remove();
+  if (!agent.lacks?.length) return;
+  const edit = agent.path !== null && mayWrite(session, agent.user)
+    ? h("a.button.small", { href: `/ui/edit?agent=${inPath(agent.slug)}` }, "Edit it")
+    : null;
+  byId("content").before(h("div.notice.warn.row.spread.lacks", {},
+    h("div.grow", {},
+      h("p", {}, h("strong", {}, `${agent.name} cannot answer as it is.`)),
+      agent.lacks.map((one) => h("p.hint", {}, `${sentence(one)}.`))),
+    edit));
 }
 
 /** Show the message that the previous page left. */

@@ -4,8 +4,7 @@ import { get } from "../api.js";
 import { copy as copyPlain } from "../clipboard.js";
 import { toast } from "../dialogs.js";
 import { byId, fill, h } from "../dom.js";
-import { short } from "../format.js";
-import { notice } from "../marks.js";
+import { commitOf, notice } from "../marks.js";
 import { latest } from "./latest.js";
 import { api, onDisk } from "./paths.js";
 
@@ -33,9 +32,9 @@ export function values(files) {
 
 function draw(agent, found, files) {
   fill(byId("values-of"),
-    found.commit
-      ? [`version ${found.version}, commit `, h("code", { title: found.commit }, short(found.commit))]
-      : null);
+    agent.path === null
+      ? null
+      : [`version ${found.version}, `, found.commit ? "commit " : null, commitOf(found.commit)]);
   if (!found.items.length) {
     fill(byId("values"),
       h("p.soft", {},

@@ -25,7 +25,11 @@ export const isNarrow = (query) => NAMES.some((name) => name !== "sort" && query
 /** The condition that only files have; the list of agents does not know it. */
 export const REFUSED = "refused";
 
-/** Return the refused files that a query shows as rows of their own: those without an agent, or all where asked for. */
+/**
+ * Return the refused files that a query shows as rows of their own: those without an agent, or all where asked for.
+ * @param {Record<string, string>} query
+ * @param {import("../refused.js").Refused[]} files
+ */
 export function refusedFor({ q, owner, condition, provider, active }, files) {
   const wanted = q.toLowerCase();
   const ownerOf = (path) => (path.includes("/") ? path.split("/")[0] : "default");

@@ -55,11 +55,11 @@ function cells(item, refused) {
     h("td", { dataset: { label: "Owner" } }, item.user),
     h("td", { dataset: { label: "Providers" } }, providers(item.providers)),
     h("td", { dataset: { label: "Condition" } }, 
-      refused ? [refusal(), faultOf(refused)] : [conditionBadge(item.condition), why(item.condition), lacks(item)]),
+      refused ? [refusal(), faultOf(refused)] : [lacks(item) ?? conditionBadge(item.condition), why(item.condition)]),
     h("td.tight", { dataset: { label: "Version" } }, h("div", {}, String(item.version)), lag(item)),
     h("td", { dataset: { label: "File" } },
       h("div.path", {}, item.path),
-      h("div.commit", { title: item.commit && `commit ${item.commit}` }, short(item.commit) || "no commit")),
+      h("div.commit", { title: item.commit && `commit ${item.commit}` }, short(item.commit) || "not committed")),
     h("td.tight", { dataset: { label: "Last change" } }, when(item.updated_at)),
   ];
 }
@@ -79,7 +79,9 @@ const faultOf = (one) => h("div.why.fault", { title: one.message },
   h("code", {}, one.place), " ", sentence(one.message));
 
 function lacks({ lacks: told }) {
-  return told?.length ? told.map((one) => h("div.why.lacks", {}, sentence(one))) : null;
+  return told?.length
+    ? [h("span.badge.warn", {}, "Cannot answer"), told.map((one) => h("div.why", {}, sentence(one)))]
+    : null;
 }
 
 function providers(named) {
