@@ -138,7 +138,10 @@ def list_lacks(row: AgentRow, document: Mapping[str, Any], list_missing: ListMis
     """Return what an agent lacks to answer, as far as it can be seen without asking its vendors."""
     found = []
     if any(SAMPLE_RECIPIENT.encode() in data for data in row.documents):
-        found.append("its key is a placeholder of the samples: replace it with one of yours")
+        found.append(
+            "it is sealed with the samples' published key, and their placeholders do not work: "
+            "seal keys of yours with a key of your own (agentsd init)"
+        )
     for kind in SECTIONS:
         section = document.get(kind)
         name = section.get("provider") if isinstance(section, Mapping) else None

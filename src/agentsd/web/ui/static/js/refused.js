@@ -24,7 +24,7 @@ export function placeOf(condition) {
  * Return the refused files of a state of the sync. `files`: the folder of manifests.
  * @returns {Refused[]}
  */
-function refusedIn({ conditions }, files) {
+export function refusedIn({ conditions }, files) {
   return (conditions ?? []).filter((one) => one.type === "Invalid").map((one) => {
     const { path, line, column, message } = placeOf(one);
     return {
@@ -47,7 +47,7 @@ export async function fileFault(slug, files) {
 }
 
 /** Return a notice of a refused file. */
-const faultNotice = (one) => h("div.notice.bad", { role: "alert" },
+export const faultNotice = (one) => h("div.notice.bad", {},
   h("p", {}, "Its file is refused: ", h("code", {}, one.place), " ", sentence(one.message)),
   one.serves === null
     ? h("p.hint", {}, "Correct the file; until then there is no such agent.")

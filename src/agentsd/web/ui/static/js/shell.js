@@ -94,7 +94,7 @@ function tellOfLack(agent, session) {
     : null;
   byId("content").before(h("div.notice.warn.row.spread.lacks", {},
     h("div.grow", {},
-      h("p", {}, h("strong", {}, `${agent.name} cannot answer as it is.`)),
+      h("p", {}, h("strong", {}, `${agent.name} needs setup before it can answer.`)),
       agent.lacks.map((one) => h("p.hint", {}, `${sentence(one)}.`))),
     edit));
 }

@@ -13,7 +13,10 @@ const TALK = [
 export function showHead(agent, files) {
   document.title = `${agent.name} · agentsd`;
   fill(byId("name"), agent.name);
-  fill(byId("marks"), h("code", {}, agent.slug), conditionBadge(agent.condition),
+  fill(byId("marks"), h("code", {}, agent.slug),
+    agent.condition.type === "Ready" && agent.lacks?.length
+      ? h("span.badge.warn", {}, "Needs setup")
+      : conditionBadge(agent.condition),
     agent.is_default ? h("span.badge.accent", {}, "default") : null,
     agent.path === null ? h("span.badge", {}, "built in") : null);
   fill(byId("overview"), agent.description ? h("p", {}, agent.description) : null, facts(agent, files));

@@ -80,7 +80,7 @@ const faultOf = (one) => h("div.why.fault", { title: one.message },
 
 function lacks({ lacks: told }) {
   return told?.length
-    ? [h("span.badge.warn", {}, "Cannot answer"), told.map((one) => h("div.why", {}, sentence(one)))]
+    ? [h("span.badge.warn", {}, "Needs setup"), told.map((one) => h("div.why", {}, sentence(one)))]
     : null;
 }
 

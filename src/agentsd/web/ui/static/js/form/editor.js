@@ -65,7 +65,7 @@ export function editor(catalog, session, task, done) {
 
   async function attempt(note = null) {
     clearFaults(places.faults, controls());
-    const faults = ownFaults(controls());
+    const faults = [...ownFaults(controls()), ...(editing ? [] : form.lacking())];
     if (faults.length) return showFaults(places.faults, faults);
     if (state.open.length && !(await decide())) return undefined;
     const write = planned();

@@ -48,8 +48,14 @@ export function showFaults(place, faults, problem = null) {
   }
   fill(place, faults.length ? summary(faults) : notice(problem));
   const first = faults.find((one) => one.control);
-  if (first) first.control.focus();
+  if (first) showControl(first.control);
   else place.scrollIntoView({ block: "center" });
+}
+
+/** Focus a field, and have its error in sight, too: neither under the bar at the end nor under the head. */
+function showControl(control) {
+  control.focus();
+  control.element.scrollIntoView({ block: "nearest" });
 }
 
 /** Return a message without its pointer, since it is shown at its field. */
@@ -67,7 +73,7 @@ function line(fault) {
   const { control, message, hint, where } = fault;
   if (control) {
     return h("li", {},
-      h("button.plain.small", { type: "button", onclick: () => control.focus() }, control.setting.title),
+      h("button.plain.small", { type: "button", onclick: () => showControl(control) }, control.setting.title),
       `: ${own(fault)}`);
   }
   return h("li", {},
