@@ -33,7 +33,8 @@ from agentsd.core.names import (
 from agentsd.core.violations import Violation
 from agentsd.files.budget import DEFAULT_LIMITS, TreeBudget, TreeLimits
 
-ATTACHMENT_SUFFIXES = (".md", ".txt", ".pdf")
+TEXT_SUFFIXES = (".md", ".txt")
+ATTACHMENT_SUFFIXES = (*TEXT_SUFFIXES, ".pdf")
 ATTACHMENT_MAX = 16 << 20
 
 FileSignature = tuple[int, int, int, int]

@@ -20,9 +20,9 @@ from agentsd.web.openai.responses.store import ResponseStore
 from agentsd.web.openapi import handlers as openapi
 from agentsd.web.rest import audit, events, health, markdown, providers, schema, session, sync, users
 from agentsd.web.rest import git_webhook as hooks
+from agentsd.web.rest.agents import files, revisions, values
 from agentsd.web.rest.agents import probe as testing
 from agentsd.web.rest.agents import read as agents
-from agentsd.web.rest.agents import revisions, values
 from agentsd.web.rest.agents import select as selection
 from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
@@ -65,6 +65,7 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *session.make_routes(),
         *revisions.make_routes(),
         *values.make_routes(),
+        *files.make_routes(),
         *providers.make_routes(),
         *schema.make_routes(),
         *sync.make_routes(),

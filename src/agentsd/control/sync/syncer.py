@@ -23,7 +23,14 @@ from agentsd.control.validation.checker import CheckResult
 from agentsd.core.errors import AgentsdError, Bug, NotLeading, SessionLost, StoreReadOnly, StoreUnavailable
 from agentsd.core.manifest.document import Document
 from agentsd.files.git.command import locate_index_lock, read_head_commit
-from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread_files
+from agentsd.files.tree import (
+    NO_SIGNATURE,
+    SourceFile,
+    Tree,
+    is_attachment_name,
+    read_tree,
+    reread_files,
+)
 from agentsd.store.leader_election import Term
 from agentsd.store.listener import Notification
 from agentsd.supervisor import ENDING_ERRORS
@@ -342,10 +349,11 @@ def _make_leader_silent() -> StoreUnavailable:
 
 def apply_edits(tree: Tree, edits: Mapping[str, bytes | None]) -> Tree:
     """Return ``tree`` as it would be after ``edits``."""
-    files = dict(tree.files)
+    files, attachments = dict(tree.files), dict(tree.attachments)
     for path, data in edits.items():
+        found = attachments if is_attachment_name(path) else files
         if data is None:
-            files.pop(path, None)
+            found.pop(path, None)
         else:
-            files[path] = SourceFile(path, NO_SIGNATURE, sha256(data).digest(), data)
-    return replace(tree, files=files)
+            found[path] = SourceFile(path, NO_SIGNATURE, sha256(data).digest(), data)
+    return replace(tree, files=files, attachments=attachments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, RequestBody, refer_to_schema
-from agentsd.web.openapi.operations.agents import AGENT, FOLLOW_UP_LINKS
+from agentsd.web.openapi.operations.agents import AGENT, FILE, FOLLOW_UP_LINKS
 
 GROUP = "Changing agents"
 IF_MATCH = Parameter(
@@ -112,6 +112,20 @@ OPERATIONS = (
         parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
         replies=_make_replies("The agent, now the default."),
         errors=_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+    Operation(
+        id="writeAgentFile",
+        method="PUT",
+        path="/api/agents/{agent}/files/{path}",
+        group=GROUP,
+        summary="Replace a prompt or a source of knowledge",
+        description="The text of a file that the agent names; every agent that names it has it then.",
+        parameters=(AGENT, FILE, IF_MATCH, WAIT, DRY_RUN),
+        body=RequestBody((MediaType(refer_to_schema("FileText"), example={"text": "You are brief."}),)),
+        replies=_make_replies("The agent that names the file."),
+        errors=_BODY_ERRORS,
         on="front-desk",
         role="editor",
     ),

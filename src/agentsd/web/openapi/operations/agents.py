@@ -18,6 +18,13 @@ AGENT = Parameter(
     {"type": "string", "minLength": 1, "pattern": "^[^/?#]+$"},
     "current",
 )
+FILE = Parameter(
+    "path",
+    "path",
+    "A file that the agent names, as `GET …/files` lists it.",
+    {"type": "string", "minLength": 1, "pattern": "^[^?#]+$"},
+    "prompts/front-desk.md",
+)
 IF_NONE_MATCH = Parameter(
     "If-None-Match", "header", "ETags that the client has: 304 if one still matches.", {"type": "string"}
 )
@@ -158,6 +165,34 @@ OPERATIONS = (
             ),
         ),
         errors=(400, 404, 503),
+    ),
+    Operation(
+        id="listAgentFiles",
+        method="GET",
+        path="/api/agents/{agent}/files",
+        group=GROUP,
+        summary="Texts that an agent names: its prompt and its sources of knowledge",
+        parameters=(AGENT, IF_NONE_MATCH),
+        replies=(
+            Reply(200, "The files.", (MediaType(refer_to_schema("AgentFileList")),), CACHE_HEADERS),
+            NOT_MODIFIED,
+        ),
+        errors=(400, 404, 503),
+    ),
+    Operation(
+        id="getAgentFile",
+        method="GET",
+        path="/api/agents/{agent}/files/{path}",
+        group=GROUP,
+        summary="Text of a prompt or of a source of knowledge",
+        description="404 also for a source where this server does not have the files.",
+        parameters=(AGENT, FILE, IF_NONE_MATCH),
+        replies=(
+            Reply(200, "The file.", (MediaType(refer_to_schema("AgentFileText")),), CACHE_HEADERS),
+            NOT_MODIFIED,
+        ),
+        errors=(400, 404, 503),
+        on="front-desk",
     ),
     Operation(
         id="listRevisions",

@@ -12,9 +12,11 @@ from agentsd.core.manifest.sections import FALLBACK
 from agentsd.web.openapi.model import Schema, refer_to_schema
 from agentsd.web.openapi.schemas.agent_response import make_response_schemas, name_config_field
 from agentsd.web.openapi.schemas.common import (
+    TEXT,
     drop_titles,
     make_list,
     make_nullable,
+    make_object,
 )
 
 _SECRETS = "A secret that is left out or masked stays as it is, for the same provider and origin."
@@ -64,6 +66,7 @@ def _make_sent_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
             f"A merge patch (RFC 7396): null removes. {_SECRETS}",
             {**whole, **_make_partial_sections(), **_make_read_only()},
         ),
+        "FileText": make_object("A text, as it is in the file.", text=TEXT),
         "Rollback": {**rollback, "required": ["version"]},
     }
 

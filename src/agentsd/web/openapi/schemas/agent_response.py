@@ -12,10 +12,12 @@ from agentsd.web.openapi.schemas.common import (
     TEXT,
     TIME,
     UUID,
+    make_dataclass_schema,
     make_list,
     make_nullable,
     make_object,
 )
+from agentsd.web.rest.agents.files import AgentFile
 
 _CONFIG: Schema = {
     "type": "object",
@@ -117,6 +119,11 @@ def make_response_schemas() -> dict[str, Schema]:
             version=make_nullable(COUNT),
             write_back=refer_to_schema("WriteBack"),
         ),
+        "AgentFile": make_dataclass_schema(AgentFile),
+        "AgentFileList": make_object(
+            "Files that an agent names.", items=make_list(refer_to_schema("AgentFile"))
+        ),
+        "AgentFileText": make_dataclass_schema(AgentFile, text=TEXT),
         "Revision": {
             **past,
             "properties": {

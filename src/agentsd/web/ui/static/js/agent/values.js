@@ -5,6 +5,7 @@ import { copy as copyPlain } from "../clipboard.js";
 import { toast } from "../dialogs.js";
 import { byId, fill, h } from "../dom.js";
 import { commitOf, notice } from "../marks.js";
+import { fileButton } from "./files.js";
 import { latest } from "./latest.js";
 import { api, onDisk } from "./paths.js";
 
@@ -14,14 +15,14 @@ const GROUPS = [
 ];
 
 /** Return a function that shows the values of an agent, and reads them again only where its document changed. */
-export function values(files) {
+export function values(session) {
   const ask = latest();
   let shown = "";
   return function show(agent) {
     const key = `${agent.id} ${agent.digest} ${agent.version}`;
     if (key === shown) return;
     shown = key;
-    ask(() => get(api(agent, "/values")), (found) => draw(agent, found, files), (problem) => {
+    ask(() => get(api(agent, "/values")), (found) => draw(agent, found, session), (problem) => {
       shown = "";
       fill(byId("values"),
         notice(problem),
@@ -30,7 +31,7 @@ export function values(files) {
   };
 }
 
-function draw(agent, found, files) {
+function draw(agent, found, session) {
   fill(byId("values-of"),
     agent.path === null
       ? null
@@ -48,29 +49,32 @@ function draw(agent, found, files) {
     ...GROUPS.map(([name, title]) => [name, title, found.items.filter((one) => headOf(one.pointer) === name)])];
   fill(byId("values"),
     groups.filter(([, , items]) => items.length).map(([name, title, items]) => [
-      h("h3", {}, title), table(name, title, items, files),
+      h("h3", {}, title), table(name, title, items, { agent, session }),
     ]));
 }
 
 const headOf = (pointer) => pointer.match(/^[^.[]*/)[0];
 
-function table(name, title, items, files) {
+function table(name, title, items, where) {
   const heads = ["Setting", "Value", "Place"].map((text) => h("th", { scope: "col" }, text));
   return h("table.cards.values", { ariaLabel: title },
     columns(),
     h("thead", {}, h("tr", {}, heads)),
-    h("tbody", {}, items.map((one) => row(name, one, files))));
+    h("tbody", {}, items.map((one) => row(name, one, where))));
 }
 
 const columns = () => h("colgroup", {}, h("col.names"), h("col"), h("col.places"));
 
-function row(name, item, files) {
+function row(name, item, { agent, session }) {
   const setting = name && item.pointer.startsWith(`${name}.`) ? item.pointer.slice(name.length + 1) : item.pointer;
   return h("tr", {},
     h("th", { scope: "row" }, setting),
-    h("td", { dataset: { label: "Value" } }, valueOf(item)),
-    h("td", { dataset: { label: "Place" } }, from(item, files)));
+    h("td", { dataset: { label: "Value" } }, valueOf(item), isFile(item) ? [" ", fileButton(agent, session, item.value)] : null),
+    h("td", { dataset: { label: "Place" } }, from(item, session.files)));
 }
+
+const isFile = ({ pointer, value }) => /^(system_prompt_file|rag\.sources\[\d+\])$/.test(pointer)
+  && /\.(md|txt)$/.test(value);
 
 function valueOf({ value, secret }) {
   if (secret) return [h("code", {}, value), h("span.soft.small", {}, " secret")];

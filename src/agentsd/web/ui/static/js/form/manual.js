@@ -68,7 +68,8 @@ function told({ method, body }, slug, file) {
 /** Return a value with a placeholder for each secret that is still to be sealed. */
 function named(value, slug) {
   if (value === SOME_SECRET) return `ENC[sealed by: agentsd edit ${slug || "NAME"}]`;
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  if (Array.isArray(value)) return value.map((one) => named(one, slug));
+  if (value === null || typeof value !== "object") return value;
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, named(item, slug)]));
 }
 
