@@ -55,13 +55,17 @@ class Editing {
    * @param {(reply?: any) => void} close
    */
   constructor(agent, file, close) {
-    Object.assign(this, { agent, file, close });
+    this.agent = agent;
+    this.file = file;
+    this.close = close;
+    this.leaving = false;
     this.path = pathOf(agent, file);
     this.seen = null; // the text whose diff is shown
     const id = newId("text");
     this.field = h("textarea.mono", {
       id, rows: "16", spellcheck: "true", value: file.text, oninput: () => this.changed(),
     });
+    this.base = this.field.value; // a browser rewrites line ends
     this.preview = h("div.preview");
     this.errors = h("div");
     this.button = h("button.primary", { type: "submit", disabled: true }, "Review");
@@ -78,18 +82,18 @@ class Editing {
     fill(this.preview);
     fill(this.errors);
     fill(this.button, "Review");
-    this.button.disabled = this.field.value === this.file.text;
+    this.button.disabled = this.field.value === this.base;
   }
 
   leave() {
-    if (this.field.value === this.file.text || this.leaving) return this.close();
+    if (this.field.value === this.base || this.leaving) return this.close();
     this.leaving = true;
     return fill(this.errors, notice({ message: "the changes are not saved", hint: "Cancel again drops them" }, "warn"));
   }
 
   async submit() {
     if (this.button.disabled) return;
-    const text = this.field.value;
+    const text = this.file.text.includes("\r\n") ? this.field.value.replaceAll("\n", "\r\n") : this.field.value;
     this.button.disabled = true;
     fill(this.errors);
     try {

@@ -69,7 +69,8 @@ function row(name, item, { agent, session }) {
   const setting = name && item.pointer.startsWith(`${name}.`) ? item.pointer.slice(name.length + 1) : item.pointer;
   return h("tr", {},
     h("th", { scope: "row" }, setting),
-    h("td", { dataset: { label: "Value" } }, valueOf(item), isFile(item) ? [" ", fileButton(agent, session, item.value)] : null),
+    h("td", { dataset: { label: "Value" } },
+      valueOf(item), isFile(item) ? [" ", fileButton(agent, session, item.value)] : null),
     h("td", { dataset: { label: "Place" } }, from(item, session.files)));
 }
 
