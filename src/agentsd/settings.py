@@ -163,6 +163,12 @@ class Settings(BaseModel):
         le=600,
         description="Seconds that serve continues, not ready, after SIGTERM, so that balancers notice.",
     )
+    stream_keep_alive: Annotated[float, BeforeValidator(parse_seconds)] = Field(
+        default=5.0,
+        gt=0,
+        le=300,
+        description="Silence after which a streamed chat sends a comment, so that no proxy cuts it.",
+    )
     shutdown_drain: float = Field(
         default=30.0, ge=0, le=3600, description="Seconds that open streams and calls have to end."
     )
@@ -203,6 +209,9 @@ class Settings(BaseModel):
         ge=128,
         le=65_536,
         description="MiB of a worker process, which reads PDFs and other hostile data; two run at most.",
+    )
+    max_recording: Annotated[float, BeforeValidator(parse_seconds)] = Field(
+        default=7_200.0, ge=1, le=86_400, description="Longest recording that is transcribed: 90s, 30m, 2h."
     )
     sops: Path | None = Field(default=None, description="The sops program; default: the packaged one.")
 

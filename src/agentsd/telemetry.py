@@ -7,10 +7,13 @@ contain an agent, a user or anything from a request, so the number of series sta
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+REQUEST_ID: ContextVar[str] = ContextVar("agentsd_request_id", default="")
+"""Identifier of the request that the current task works for, for log records."""
 _SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 

@@ -231,6 +231,22 @@ class TestGitLab:
         assert [note["body"].partition(":")[2][:12] for note in notes] == ["", " 1 to create"]
         assert notes[0]["body"] == "Looks good."
 
+    @pytest.mark.parametrize("template", ["deploy", "scaffold"])
+    def test_the_target_of_a_fork(self, clone: Shell, tmp_path: Path, template: str) -> None:
+        """Its branch is that of the target project, not the fork's namesake."""
+        work = clone.root / "clone"
+        for project in ("group/target", "me/fork"):
+            path = tmp_path / f"host/{project}.git"
+            subprocess.run(["git", "clone", "-q", "--bare", str(work), str(path)], check=True)
+        subprocess.run(["git", "-C", str(work), "remote", "set-url", "origin", str(path)], check=True)
+        subprocess.run(["git", "-C", str(path), "update-ref", "-d", "refs/heads/main"], check=True)
+        names = {"CI_PROJECT_PATH": "me/fork", "CI_MERGE_REQUEST_PROJECT_PATH": "group/target"}
+        scaffold = load(ROOT / "src/agentsd/cli/scaffold/gitlab.yml")["plan"]["script"][0]
+        lines = load(GITLAB)["agentsd-plan"]["script"][0] if template == "deploy" else scaffold
+        environ = {"CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "AGENTSD_PATH": "agents.d", **names}
+        done = script(clone, f"{lines}\ngit rev-parse refs/remotes/target/main", **environ)
+        assert done.returncode == 0, done.stderr
+
     @pytest.mark.soak
     def test_without_a_token(self, clone: Shell) -> None:
         """The job's log has it; a broken manifest fails the job."""

@@ -39,7 +39,7 @@ class Daemon:
         """Wait until just these changes were applied, in one round, and nothing before them."""
         self.seen.clear()
         report = await self.until(lambda report: report.outcome and report.outcome.head)
-        assert set(self.seen) == set(changes)
+        assert set(self.seen) == set(changes), self.seen
         return report
 
     async def failed(self, kind: type[AgentsdError]) -> AgentsdError:

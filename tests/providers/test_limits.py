@@ -118,7 +118,7 @@ async def test_a_large_answer_comes_through(make: Make) -> None:
     """An image in base64, whole and as one event."""
     data = "A" * (6 << 20)
     async with RawServer(streamed(sse({"choices": [{"delta": {"content": data}}]}))) as server:
-        (chunk,) = await listed(llm_at(make, server).stream(CHATTING))
+        chunk, _ = await listed(llm_at(make, server).stream(CHATTING))  # the second one ends the choice
     assert len(chunk["choices"][0]["delta"]["content"]) == len(data)
 
 
@@ -126,7 +126,7 @@ async def test_what_comes_after_the_end_is_not_read(make: Make) -> None:
     """The answer is whole, and its connection is not used again."""
     good = sse({"choices": [{"index": 0, "delta": {"content": "Hi"}}]})
     async with RawServer(endless(STREAM + b"".join(good), b": x\n" * 1000)) as server:
-        assert len(await listed(llm_at(make, server).stream(CHATTING))) == 1
+        assert len(await listed(llm_at(make, server).stream(CHATTING))) == 2  # and the end of the choice
 
 
 SHORT = AnswerLimits(body=1000, event=1000, values=100, stream=200_000, lines=1000, frames=1000, frame=1000)

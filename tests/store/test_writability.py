@@ -124,6 +124,21 @@ async def test_a_session_that_ends_at_work_is_lost_not_the_store(database: Datab
     assert await write(database)
 
 
+async def test_read_only_in_the_middle_of_a_transaction(database: Database) -> None:
+    """The write that was refused is not in the store, and the next transaction has a new session."""
+
+    async def write_twice() -> None:
+        async with database.transaction() as connection:
+            await connection.execute("INSERT INTO seals (fingerprint, owner) VALUES ('x', 'x')")
+            await connection.execute("SET TRANSACTION READ ONLY")
+            await connection.execute("INSERT INTO seals (fingerprint, owner) VALUES ('y', 'y')")
+
+    with pytest.raises(StoreReadOnly):
+        await write_twice()
+    assert await read(database) == (0,)
+    assert await write(database)
+
+
 async def test_a_stale_plan_costs_its_session(database: Database, database_url: str) -> None:
     """After a migration elsewhere a prepared statement may not fit any more: 0A000, once."""
     query = b"SELECT * FROM seals"

@@ -66,6 +66,7 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("GET", "/v1/responses/{response}/input_items"): "holder",
     ("POST", "/v1/audio/speech"): "reader",
     ("POST", "/v1/audio/transcriptions"): "reader",
+    ("POST", "/v1/audio/translations"): "reader",
     ("POST", "/v1/embeddings"): "reader",
     ("GET", "/v1/realtime"): "reader",
     ("PUT", "/api/agents/{agent}"): "writer",
@@ -127,6 +128,7 @@ def request_of(method: str, path: str, ref: str) -> dict[str, Any]:
         ("POST", "/v1/audio/speech"): {"json": {"model": ref, "input": "hello"}},
         ("POST", "/v1/embeddings"): {"json": {"model": ref, "input": "hello"}},
         ("POST", "/v1/audio/transcriptions"): {**sound, "path": f"{path}?model={ref}"},
+        ("POST", "/v1/audio/translations"): {**sound, "path": f"{path}?model={ref}"},
         ("GET", "/v1/realtime"): {"path": f"{path}?model={ref}", "headers": UPGRADE},
         ("POST", "/api/agents"): {"json": {"slug": ref, "no_such_field": 1}},
         ("POST", "/api/users/{user}/tokens"): {"json": {"no_such_field": 1}},
@@ -151,7 +153,9 @@ async def ask(stack: Stack, method: str, path: str, ref: str, credentials: dict[
         if endless:
             reply.close()
         told = {
-            name: value for name, value in reply.headers.items() if name not in ("Date", "Content-Length")
+            name: value
+            for name, value in reply.headers.items()
+            if name not in ("Date", "Content-Length", "X-Request-ID")  # drawn for each request
         }
     for written in {ref, ref.replace("/", "~")}:
         body = body.replace(written.encode(), b"REF")

@@ -26,8 +26,12 @@ CHUNK = 2400
 class Talker(OpenAIServer):
     """Answers with the name of the model and the last words it was told, in two sentences."""
 
+    mute = False
+
     def answer(self, body: dict[str, Any]) -> Iterable[str]:
         """Word by word."""
+        if self.mute:
+            return ()
         told = str(body["messages"][-1]["content"])
         return [f"{word} " for word in f"I am {body['model']}. You said {told}".split(" ")]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentsd.audio.pcm import SAMPLE_BYTES, BadAudio
 
@@ -52,6 +52,7 @@ class WavHeader:
 
     rate: int  # hertz
     size: int  # bytes of the header
+    length: int = field(default=0, compare=False)  # bytes of samples that it declares, if it knows them
 
 
 def make_stream_header(rate: int) -> bytes:
@@ -91,7 +92,7 @@ def parse_wav_header(data: bytes) -> WavHeader | None:
     rate = 0
     for name, begin, end in _find_chunks(data):
         if name == b"data":
-            return WavHeader(rate, begin)
+            return WavHeader(rate, begin, int.from_bytes(data[begin - 4 : begin], "little"))
         if len(data) < end:
             return None
         if name == b"fmt ":

@@ -10,6 +10,8 @@ import traceback
 from datetime import UTC, datetime
 from types import TracebackType
 
+from agentsd.telemetry import REQUEST_ID
+
 OWN_LOGGER = "agentsd"
 """The logger of this program; all others are libraries'."""
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -53,7 +55,8 @@ def make_formatter(form: str) -> logging.Formatter:
 def _collect_extras(record: logging.LogRecord) -> dict[str, object]:
     if record.name.partition(".")[0] != OWN_LOGGER:
         return {}
-    return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+    extras = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+    return extras | {"request_id": found} if (found := REQUEST_ID.get()) else extras
 
 
 def format_message(record: logging.LogRecord) -> str:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "resume": ("rollback", "Reactivate a suspended agent."),
     "new": ("new", "Add an agent: a manifest with a pinned id."),
     "edit": ("author", "Open a sealed manifest in your editor; validate and seal it again."),
+    "rotate": ("author", "Seal manifests again with a new data key, for the keys of .sops.yaml."),
     "seal": ("author", "Seal the secrets of a plain manifest."),
     "init": ("init", "Create a repository of manifests: key, rules, samples, editor settings, CI."),
     "merge-driver": ("merge_driver", "Merge sealed manifests for git; --install sets it up."),

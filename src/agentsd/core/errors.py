@@ -25,6 +25,8 @@
     │   ├── LimitExceeded       it takes more than it may; ``limit`` names the resource
     │   ├── WorkerFailed        the worker process ended, or answered garbage
     │   └── FunctionFailed      the function raised an exception of type ``kind``
+    ├── RecordingRefused        a recording that cannot be decoded within the bounds
+    ├── OptionRefused           a request asks an agent's provider for something that it cannot do
     ├── AgentNotFound           no such agent
     ├── AgentUnavailable        the agent exists, but cannot run: a condition gives the reason
     ├── ProviderError           a vendor failed; see ``agentsd.providers.base``
@@ -196,20 +198,47 @@ class FunctionFailed(SandboxError):
         self.kind = kind
 
 
+class RecordingRefused(AgentsdError):
+    """Recording that cannot be decoded, or only beyond the bounds: "the recording …"."""
+
+
+class OptionRefused(AgentsdError):
+    """Option of a request that the agent's provider does not have; ``param`` is the request's field."""
+
+    def __init__(self, message: str, *, param: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
 class AgentNotFound(AgentsdError):
     """Slug or id that no agent has."""
 
 
+_PASSING_REASONS = frozenset({"Closing", "OpenTimeout", "SopsFailed"})
+
+
 class AgentUnavailable(AgentsdError):
-    """Agent that exists but cannot run; ``reason`` is its condition's machine-readable reason."""
+    """Agent that exists but cannot run; ``reason`` is its condition's machine-readable reason.
+
+    Usually its manifest has to change first; ``retryable`` where time may suffice.
+    """
 
     def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+        self.retryable = reason in _PASSING_REASONS
 
 
 class ProviderError(AgentsdError):
-    """Failure of a vendor; the subclasses are in ``agentsd.providers.base``."""
+    """Failure of a vendor; the subclasses are in ``agentsd.providers.base``.
+
+    ``code`` and ``param`` are OpenAI's words for it where one fits: of fixed lists, never a vendor's text.
+    ``tries`` counts the requests that were made in vain, retries and fallbacks included.
+    """
+
+    code: str | None = None
+    param: str | None = None
+    tries = 1
 
 
 def describe_error(error: BaseException) -> str:

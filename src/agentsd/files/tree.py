@@ -11,10 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from io import FileIO
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from agentsd.core.names import (
     strip_overlay,
 )
 from agentsd.core.violations import Violation
+from agentsd.files.atomic.lease import BeingWritten, read_at_rest
 from agentsd.files.budget import DEFAULT_LIMITS, TreeBudget, TreeLimits
 
 TEXT_SUFFIXES = (".md", ".txt")
@@ -42,6 +43,11 @@ FileSignature = tuple[int, int, int, int]
 
 NO_SIGNATURE: FileSignature = (0, 0, 0, 0)
 
+WRITER_POLL_SECONDS = 0.02
+"""From one look at a file that is being written to the next."""
+WRITERS_SECONDS = 5.0
+"""Time that a command waits for files that are being written."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -52,6 +58,8 @@ class SourceFile:
     digest: bytes = b""  # SHA-256 of ``data``
     data: bytes = b""
     problem: Violation | None = None
+    writing: bool = False  # another process has it open for writing: this is what it was before, if anything
+    stalled: bool = False  # that process has not written for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class Tree:
     files: Mapping[str, SourceFile]  # manifests, layers and user files
     attachments: Mapping[str, SourceFile] = field(default_factory=dict)  # texts that manifests may name
     overlay: str = ""  # where the overlay is, relative to the tree: "../envs/prod/"
+    writing: frozenset[str] = frozenset()  # paths of files that other processes have open for writing
 
     @property
     def beside(self) -> TreeContext:
@@ -122,6 +131,15 @@ def get_overlay_path(env: str | None) -> str:
     return f"{OVERLAYS_PREFIX}{env}/" if env else ""
 
 
+def list_overlays(root: Path) -> list[str]:
+    """Return the names of the overlays beside ``root``."""
+    folder = root / OVERLAYS_PREFIX
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[:1] != ".")
+    except OSError:
+        return []
+
+
 def read_tree(
     root: Path, previous: Tree | None = None, *, env: str | None = None, limits: TreeLimits = DEFAULT_LIMITS
 ) -> Tree:
@@ -143,17 +161,48 @@ def read_tree(
     places = [(str(root), "", real)]
     if overlay:
         places.append((os.path.join(root, overlay), overlay, _resolve_overlay(root, overlay)))  # noqa: PTH118
-    budget = TreeBudget(limits)
+    budget, unborn = TreeBudget(limits), set[str]()
     for folder, prefix, within in places:
         for path, entry, problem in _Walk(budget).run(folder, prefix, (within,)):
             file = (
-                _make_refused_file(problem) if problem else _read_file(within, entry, path, known.get(path))
+                _make_refused_file(problem)
+                if problem
+                else _read_file(within, entry, path, known.get(path), first=previous is None)
             )
             found = attachments if is_attachment_name(path) else files
-            if problem or budget.take(path, len(file.data)):
+            if previous and _is_unborn(file, known):
+                unborn.add(path)
+            elif problem or budget.take(path, len(file.data)):
                 found[path] = file
     files |= {violation.path: _make_refused_file(violation) for violation in budget.violations}
-    return Tree(root, files, attachments, overlay)
+    return Tree(root, files, attachments, overlay, _list_unfinished(files, attachments, unborn))
+
+
+def read_tree_at_rest(root: Path, *, env: str | None = None, seconds: float = WRITERS_SECONDS) -> Tree:
+    """Read the tree as ``read_tree`` does, and wait so long at most for files that are being written."""
+    deadline = time.monotonic() + seconds
+    tree = read_tree(root, env=env)
+    while tree.writing and time.monotonic() < deadline:
+        time.sleep(WRITER_POLL_SECONDS)
+        tree = reread_files(tree, tree.writing)
+    return tree
+
+
+def find_finished(tree: Tree) -> frozenset[str]:
+    """Return which of the files being written are different by now: whole, gone, or to be reported."""
+    after = reread_files(tree, tree.writing)
+    return frozenset(
+        path
+        for path in tree.writing
+        if path not in after.writing or after.files.get(path) != tree.files.get(path)
+    )
+
+
+def _list_unfinished(
+    files: Mapping[str, SourceFile], attachments: Mapping[str, SourceFile], unborn: Iterable[str]
+) -> frozenset[str]:
+    held = (path for found in (files, attachments) for path, file in found.items() if file.writing)
+    return frozenset((*held, *unborn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,25 +276,36 @@ def reread_files(tree: Tree, paths: Iterable[str]) -> Tree:
     files, attachments = dict(tree.files), dict(tree.attachments)
     real = os.path.realpath(tree.root)
     above = os.path.realpath(os.path.join(tree.root, tree.overlay))  # noqa: PTH118
-    growing = False
+    growing, unborn = False, set(tree.writing - files.keys() - attachments.keys())
     for name in paths:
         path = escape_unprintable(name)
         full = os.path.join(tree.root, name)  # noqa: PTH118 - hot path
         within = above if is_overlay(path) else real
         found = attachments if is_attachment_name(path) else files
-        before = found.get(path)
-        if os.path.lexists(full):
-            problem = _find_escape(within, full, path)  # a parent folder may be a link, or have become one
-            found[path] = file = (
-                SourceFile(path, NO_SIGNATURE, problem=problem)
-                if problem and not os.path.islink(full)  # noqa: PTH114
-                else _read_file(within, full, path, before)
-            )
-            growing |= before is None or len(file.data) > len(before.data) + _GROWTH_BYTES
-        else:
+        unborn.discard(path)
+        if not os.path.lexists(full):
             found.pop(path, None)
-    changed = Tree(tree.root, files, attachments, tree.overlay)
+            continue
+        before = found.get(path)
+        problem = _find_escape(within, full, path)  # a parent folder may be a link, or have become one
+        file = (
+            SourceFile(path, NO_SIGNATURE, problem=problem)
+            if problem and not os.path.islink(full)  # noqa: PTH114
+            else _read_file(within, full, path, before)
+        )
+        if _is_unborn(file, found):
+            unborn.add(path)
+            continue
+        found[path] = file
+        growing |= before is None or len(file.data) > len(before.data) + _GROWTH_BYTES
+    unfinished = _list_unfinished(files, attachments, unborn)
+    changed = Tree(tree.root, files, attachments, tree.overlay, unfinished)
     return read_tree(tree.root, changed) if growing and _is_large(changed) else changed
+
+
+def _is_unborn(file: SourceFile, known: Mapping[str, SourceFile]) -> bool:
+    """Return whether a file that was not there before is still being written, and is not to be reported."""
+    return file.writing and file.path not in known and not file.stalled and not is_attachment_name(file.path)
 
 
 _GROWTH_BYTES = 64 << 10
@@ -348,7 +408,10 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read_file(real_root: str, full: str, path: str, known: SourceFile | None) -> SourceFile:
+def _read_file(
+    real_root: str, full: str, path: str, known: SourceFile | None, *, first: bool = False
+) -> SourceFile:
+    """Read one file, unless it is ``known`` as it is; ``first``: nothing was read before."""
     try:
         status = os.lstat(full)  # hot path: one system call for a file that did not change
         linked = stat.S_ISLNK(status.st_mode)
@@ -360,7 +423,9 @@ def _read_file(real_root: str, full: str, path: str, known: SourceFile | None) -
         if problem:
             return SourceFile(path, signature, problem=problem)
         size_max = ATTACHMENT_MAX + 1 if is_attachment_name(path) else MAX_BYTES + 1
-        data = _read_content(os.path.realpath(full) if linked else full, size_max)
+        data = read_at_rest(os.path.realpath(full) if linked else full, size_max, guess=not first)
+    except BeingWritten as error:
+        return _make_unfinished(path, known, stalled=error.stalled)
     except OSError as error:
         return SourceFile(path, NO_SIGNATURE, problem=_make_unreadable(path, error))
     if len(data) > ATTACHMENT_MAX:
@@ -369,23 +434,13 @@ def _read_file(real_root: str, full: str, path: str, known: SourceFile | None) -
     return SourceFile(path, signature, sha256(data).digest(), data)
 
 
-def _read_content(full: str, most: int) -> bytes:
-    """Return the first bytes of a regular file.
-
-    Anything else that is at its path by now is refused: reading a pipe would never end.
-    """
-    descriptor = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with FileIO(descriptor) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        return _read_at_most(file, most)
-
-
-def _read_at_most(file: FileIO, most: int) -> bytes:
-    data = file.read(most)
-    while len(data) < most and (piece := file.read(most - len(data))):
-        data += piece
-    return data
+def _make_unfinished(path: str, known: SourceFile | None, *, stalled: bool) -> SourceFile:
+    """Return what a file was before its writer began; a violation where that is unknown, or takes long."""
+    if known is not None and known.problem is None and not stalled:
+        return replace(known, writing=True)
+    message, hint = "another process has this file open for writing", "it is read as soon as that is closed"
+    problem = Violation(path, "being-written", message, hint)
+    return SourceFile(path, NO_SIGNATURE, problem=problem, writing=True, stalled=stalled)
 
 
 def _find_problem(path: str, status: os.stat_result) -> Violation | None:

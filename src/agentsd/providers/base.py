@@ -10,6 +10,7 @@ ProviderError                 a vendor failed; ``retryable``: whether a retry ma
 │   └── ProviderUnreachable   no connection
 ├── ProviderTimeout           no first byte, or a stall, within the limit
 ├── ProviderProtocolError     an answer that is not the vendor's protocol
+├── ProviderEmpty             an answer in good form, but without content
 └── ProviderBroken            the vendor's client itself failed
 """
 
@@ -76,6 +77,10 @@ class ProviderProtocolError(ProviderError):
     """Answer that is not in the vendor's protocol."""
 
 
+class ProviderEmpty(ProviderError):
+    """Answer in good form that contains no text, tool call, sound or vector."""
+
+
 class ProviderBroken(ProviderError):
     """Unexpected exception of the vendor's client: a fault of the program or of a plugin."""
 
@@ -117,11 +122,28 @@ class TTS(Provider, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TimedWord:
+    """Word of a transcript, in seconds from the start of the recording."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
-    """Text recognised so far. A final one will not change; partial ones replace each other."""
+    """Text recognised so far. A final one will not change; partial ones replace each other.
+
+    Times are in seconds from the start of the recording, where the vendor has them.
+    """
 
     text: str
     final: bool
+    start: float | None = None
+    end: float | None = None
+    words: tuple[TimedWord, ...] = ()
+    language: str | None = None  # as the vendor recognised it
+    scores: Mapping[str, float] = field(default_factory=dict)  # OpenAI's numbers of a segment, by name
 
 
 class STT(Provider, Protocol):
@@ -133,6 +155,12 @@ class STT(Provider, Protocol):
 
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
         """Take chunks of PCM and yield transcripts, both as they come."""
+
+
+class Vectors(list[list[float]]):
+    """Vectors of some texts, with the number of tokens that the vendor counted in them, if it counts."""
+
+    tokens: int | None = None
 
 
 class Embedding(Provider, Protocol):
@@ -149,7 +177,10 @@ class Embedding(Provider, Protocol):
         """
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return one vector for each text, in order, all of one length. Raises ``ProviderError``."""
+        """Return one vector for each text, in order, all of one length. Raises ``ProviderError``.
+
+        ``Vectors`` contain the vendor's count of tokens as well.
+        """
 
 
 class Knowledge(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -18,11 +18,20 @@ from typing import Any, Generic, TypeVar
 from agentsd.core.errors import AgentsdError
 from agentsd.core.secret import Secret
 from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
-from agentsd.providers.errors import VendorRef, make_broken_error, make_protocol_error, make_too_large_error
+from agentsd.providers.errors import (
+    VendorRef,
+    make_broken_error,
+    make_empty_error,
+    make_protocol_error,
+    make_too_large_error,
+)
 from agentsd.providers.limits import DIMENSIONS_MAX, SPEECH_BYTES_MAX, TRANSCRIPT_CHARACTERS_MAX
+from agentsd.providers.llm.answer_stream import AnswerStream, complete_answer
 from agentsd.providers.llm.completion import Normalizer
+from agentsd.providers.options import ListeningOptions, SpeechOptions, tune_client
 from agentsd.providers.redaction import Redactor
 from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.transport.text_chunks import is_speakable
 
 P = TypeVar("P", bound=Provider)
 T = TypeVar("T")
@@ -63,26 +72,47 @@ class _GuardedProvider(Generic[P]):
 class GuardedLLM(_GuardedProvider[LLM]):
     """Guarded ``LLM``."""
 
+    @property
+    def _may_be_empty(self) -> bool:
+        return getattr(self.client, "may_be_empty", False)
+
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return one whole ``chat.completion`` object."""
         with self.contained():
             answer = await self.client.complete(request)
-            return Normalizer(self.who, self.redactor).whole(answer)
+            told = Normalizer(self.who, self.redactor).whole(answer)
+            return complete_answer(self.who, told, may_be_empty=self._may_be_empty)
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield ``chat.completion.chunk`` objects as they come."""
-        normalizer = Normalizer(self.who, self.redactor)
+        """Yield ``chat.completion.chunk`` objects as they come, the first ones with the first content."""
+        normalizer, answer = (
+            Normalizer(self.who, self.redactor),
+            AnswerStream(self.who, may_be_empty=self._may_be_empty),
+        )
         with self.contained():
             chunks = self.client.stream(request)
             try:
+                normalize, is_plain = normalizer.chunk, answer.is_plain
                 async for chunk in chunks:
-                    yield normalizer.chunk(chunk)
+                    told = normalize(chunk)
+                    if is_plain(told):
+                        yield told
+                        continue
+                    for one in answer.take(told):
+                        yield one
+                for one in answer.end():
+                    yield one
             finally:
                 await _close_stream(chunks)
 
 
 class GuardedTTS(_GuardedProvider[TTS]):
     """Guarded ``TTS``."""
+
+    def tune(self, options: SpeechOptions) -> GuardedTTS:
+        """Return this voice with ``options``: see ``providers.options``."""
+        with self.contained():
+            return GuardedTTS(tune_client(self.client, self.who.vendor, options), self.who, self.redactor)
 
     @property
     def sample_rate(self) -> int:
@@ -91,7 +121,7 @@ class GuardedTTS(_GuardedProvider[TTS]):
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes."""
-        source, size = ClientInput(text), 0
+        source, size = ClientInput(text, is_speakable), 0
         with self.contained(source):
             sound = self.client.stream(source)
             try:
@@ -100,12 +130,19 @@ class GuardedTTS(_GuardedProvider[TTS]):
                     if size > SPEECH_BYTES_MAX:
                         raise make_too_large_error(self.who, "speech", SPEECH_BYTES_MAX)
                     yield pcm
+                if not size and (source.asked or not source.ended):
+                    raise make_empty_error(self.who, "sound")
             finally:
                 await _close_stream(sound)
 
 
 class GuardedSTT(_GuardedProvider[STT]):
     """Guarded ``STT``."""
+
+    def tune(self, options: ListeningOptions) -> GuardedSTT:
+        """Return this recogniser with ``options``: see ``providers.options``."""
+        with self.contained():
+            return GuardedSTT(tune_client(self.client, self.who.vendor, options), self.who, self.redactor)
 
     @property
     def sample_rate(self) -> int:
@@ -124,9 +161,14 @@ class GuardedSTT(_GuardedProvider[STT]):
                         raise make_too_large_error(
                             self.who, "transcripts", TRANSCRIPT_CHARACTERS_MAX, "characters"
                         )
-                    yield replace(transcript, text=self.redactor.redact(transcript.text))
+                    yield self._redact(transcript)
             finally:
                 await _close_stream(transcripts)
+
+    def _redact(self, transcript: Transcript) -> Transcript:
+        redact = self.redactor.redact
+        words = tuple(replace(word, text=redact(word.text)) for word in transcript.words)
+        return replace(transcript, text=redact(transcript.text), words=words)
 
 
 class GuardedEmbedding(_GuardedProvider[Embedding]):
@@ -146,12 +188,18 @@ class GuardedEmbedding(_GuardedProvider[Embedding]):
 
 
 class ClientInput(Generic[T]):
-    """Input of a client; it keeps its own failure, so that this can be distinguished from the client's."""
+    """Input of a client; it keeps its own failure, so that this can be distinguished from the client's.
 
-    __slots__ = ("_items", "failure")
+    ``asked``: one of the items counts, by ``counts``, so that the client owes an answer. ``ended``: all of
+    the input was read.
+    """
 
-    def __init__(self, items: AsyncIterator[T]) -> None:
+    __slots__ = ("_counts", "_items", "asked", "ended", "failure")
+
+    def __init__(self, items: AsyncIterator[T], counts: Callable[[T], bool] | None = None) -> None:
         self._items = aiter(items)
+        self._counts = counts
+        self.asked = self.ended = False
         self.failure: BaseException | None = None
 
     def __aiter__(self) -> ClientInput[T]:
@@ -159,12 +207,15 @@ class ClientInput(Generic[T]):
 
     async def __anext__(self) -> T:
         try:
-            return await anext(self._items)
+            item = await anext(self._items)
         except StopAsyncIteration:
+            self.ended = True
             raise
         except BaseException as error:
             self.failure = error
             raise
+        self.asked = self.asked or (self._counts is not None and self._counts(item))
+        return item
 
 
 _KINDS: Mapping[str, type[_GuardedProvider[Any]]] = {
@@ -191,6 +242,8 @@ def _check_vectors(who: VendorRef, vectors: Sequence[Sequence[float]], count: in
     sizes = {len(vector) for vector in vectors}
     if len(vectors) != count or len(sizes) > 1:
         raise make_protocol_error(who, "answered without a vector for each text, all of one length")
+    if 0 in sizes:
+        raise make_empty_error(who, "numbers in a vector")
     if any(size > DIMENSIONS_MAX for size in sizes):
         raise make_protocol_error(who, f"sent a vector of more than {DIMENSIONS_MAX} numbers")
     if not all(math.isfinite(number) for vector in vectors for number in vector):

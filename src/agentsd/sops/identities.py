@@ -22,7 +22,7 @@ from agentsd.core.errors import ConfigError
 KEYS_FILE = Path("sops/age/keys.txt")
 _SECRET = re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]+")
 _ELSEWHERE = ("AGE-PLUGIN-", "AGE-SECRET-KEY-PQ-1")
-_ENCRYPTED = ("age-encryption", "-----BEGIN AGE")
+_ENCRYPTED = (b"age-encryption", b"-----BEGIN AGE")
 _COMMAND_TIMEOUT_SECONDS = 30.0  # seconds; a command may ask a hardware token
 
 
@@ -44,10 +44,24 @@ class Identities:
 
 
 def find_identities(environ: Mapping[str, str], home: Path) -> Identities:
+    """Return every identity as ``find_usable_identities`` does.
+
+    Raises ``ConfigError`` naming file and line, never the content, if all sources are faulty.
+    """
+    found = find_usable_identities(environ, home)
+    if found.problems and not found:
+        raise ConfigError(
+            "; ".join(found.problems),
+            hint="correct it: one AGE-SECRET-KEY-1… per line, as age-keygen writes it",
+        )
+    return found
+
+
+def find_usable_identities(environ: Mapping[str, str], home: Path) -> Identities:
     """Return every identity that sops would find. Runs ``SOPS_AGE_KEY_CMD`` once, if it is set.
 
-    Like sops, it skips a faulty source as long as another one works; raises ``ConfigError`` naming
-    file and line, never the content, if all sources are faulty.
+    Like sops, it skips a faulty source. A source that only a person can open, by a passphrase, is one of
+    ``others``, and noted in ``problems``, too.
     """
     found: list[Any] = []
     others = list(_list_ssh_keys(environ, home))
@@ -58,12 +72,12 @@ def find_identities(environ: Mapping[str, str], home: Path) -> Identities:
         except ConfigError as error:
             problems.append(error.message)
             continue
+        except _PassphraseNeeded:
+            others.append(source)
+            problems.append(f"{source}: protected by a passphrase, for which only a terminal can be asked")
+            continue
         found += keys
         others += [source] if elsewhere else []
-    if problems and not (found or others):
-        raise ConfigError(
-            "; ".join(problems), hint="correct it: one AGE-SECRET-KEY-1… per line, as age-keygen writes it"
-        )
     return Identities(tuple(found), tuple(others), tuple(problems))
 
 
@@ -101,9 +115,16 @@ def _list_ssh_keys(environ: Mapping[str, str], home: Path) -> Iterator[str]:
             yield str(path)
 
 
+class _PassphraseNeeded(Exception):
+    """An identity file that is itself encrypted."""
+
+
 def _read_file(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        if data.startswith(_ENCRYPTED):  # binary, unless armored
+            raise _PassphraseNeeded
+        return data.decode()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except UnicodeDecodeError:
@@ -139,8 +160,8 @@ def _parse(source: str, text: str) -> tuple[list[Any], bool]:
 
     One fault discards the source, as in sops.
     """
-    if text.startswith(_ENCRYPTED):
-        return [], True
+    if text.encode(errors="surrogatepass").startswith(_ENCRYPTED):
+        raise _PassphraseNeeded
     found, elsewhere = [], False
     for number, line in enumerate(text.split("\n"), 1):
         line = line.removesuffix("\r")  # noqa: PLW2901 - as Go's bufio.ScanLines does

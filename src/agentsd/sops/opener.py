@@ -103,6 +103,11 @@ class Opener:
         """Return whether there is any identity, or a key service that sops may ask."""
         return bool(self._identities) or (self._binary is not None and self._binary.services.any_network)
 
+    @property
+    def key_problems(self) -> tuple[str, ...]:
+        """Return why sources of identities cannot be used, each with its name."""
+        return self._identities.problems
+
     def obstacle(self, document: Document) -> SealLocked | None:
         """Return why no available key can open ``document``, without a try; None if a try may succeed."""
         if self._identities:

@@ -10,6 +10,7 @@ from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS, AppContext
+from agentsd.web.http.request_id import add_request_id
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.request import request_middleware
 from agentsd.web.openai import chat_completions as chat
@@ -49,6 +50,7 @@ def create_app(parts: AppContext) -> web.Application:
     app[CLOSING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
+    app.on_response_prepare.append(add_request_id)
     app.on_shutdown.append(_close_streams)
     revisions.install_semaphore(app)
     parts.guards.install(app)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from agentsd.audio.sound_file import RecordingLimits
 from agentsd.control.sync.planner import Planner
 from agentsd.control.writeback.writer import WriteBack
 from agentsd.providers.base import Knowledge
@@ -23,6 +24,8 @@ from agentsd.web.middleware.policies import Policies
 from agentsd.web.middleware.webhook_signature import GitWebhook
 from agentsd.web.views.agent_cache import AgentViewCache
 
+KEEP_ALIVE_SECONDS = 5.0
+"""Silence after which a streamed chat sends a comment."""
 MAX_BODY = 8 << 20
 """Bytes of a request's body, decompressed; conversations with pictures are large."""
 
@@ -39,8 +42,10 @@ class AppContext:
     access: AccessPolicy = field(default_factory=AccessPolicy)
     files: str = "agents.d"  # folder of the manifests, as displayed
     max_body: int = MAX_BODY
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS
     guards: Policies = field(default_factory=Policies)
     writeback: WriteBack | None = None  # None: this server writes no files
+    recordings: RecordingLimits = field(default_factory=RecordingLimits)
     knowledge: Knowledge | None = None  # None: agents answer without their documents
     timeline: RunFeed | None = None  # None: /api/events sends events of agents only
     hook: GitWebhook | None = None  # None: no webhook

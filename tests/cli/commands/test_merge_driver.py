@@ -177,6 +177,7 @@ class TestMergeDriver:
         assert done.returncode == 1
         assert "both sides changed sealed values, and no available key opens them" in done.stderr
         assert f"git checkout --merge agents.d/{FILE}" in done.stderr
+        assert "SOPS_AGE_KEY_FILE" in done.stderr
         assert text(branches) == before
         again = person(branches, "checkout", "--merge", f"agents.d/{FILE}")
         assert again.returncode == 0, again.stderr

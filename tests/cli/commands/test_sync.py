@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -144,6 +146,13 @@ def test_an_older_commit(stocked: Shell) -> None:
     done = stocked.run("sync")
     assert done.code == 1
     assert "is older than" in done.err
+    os.chown(stocked.root, os.geteuid() + 1, -1)  # as in a container
+    for reason in ("safe.directory", "git is not installed"):
+        done = stocked.run("sync")
+        assert done.code == 2
+        assert reason in done.err
+        assert "--allow-older" in done.err
+        stocked.env(PATH=str(stocked.root / "nowhere"))
     assert stocked.run("sync", "--allow-older").code == 0
 
 
@@ -269,3 +278,15 @@ def test_doctor(stocked: Shell) -> None:
     done = stocked.run("doctor")
     assert done.code == 1
     assert done.out.count("✗") == 2
+
+
+@pytest.mark.parametrize("edit", [lambda text: f"# a note\n{text}", lambda text: text.replace("\n", "\r\n")])
+def test_an_edit_of_the_form_alone(stocked: Shell, edit: Callable[[str], str]) -> None:
+    """A comment, or a checkout with other line endings: the plan names why there is a change."""
+    file = stocked.root / "agents.d/a.yaml"
+    assert stocked.run("sync").code == 0
+    file.write_bytes(edit(file.read_text()).encode())
+    done = stocked.run("plan")
+    assert "comments, layout or line endings only" in done.out
+    (change,) = stocked.run("plan", "--format", "json").json()["changes"]
+    assert (change["reason"], change["fields"]) == ("form", [])

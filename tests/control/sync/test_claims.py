@@ -7,7 +7,7 @@ import pytest
 from agentsd.control.sync.branch_plan import plan_branch
 from agentsd.control.validation.validate import validate_tree
 from agentsd.core.plan.plan import Quarantined
-from tests.control.place import Place, echo, groq, make_checker, uid
+from tests.control.place import Place, echo, groq, make_checker, operations, uid
 from tests.runtime.world import Keys
 
 
@@ -49,6 +49,52 @@ async def test_what_only_looks_sealed_is_refused(place: Place, keys: Keys) -> No
     outcome = await place.sync({"a.yaml": f"greeting: {copied}\n{sealed}"}, strict=False)
     (refused,) = outcome.plan.quarantined
     assert [v.code for v in refused.violations] == ["seal-stray"]
+
+
+async def test_a_renamed_folder_keeps_its_seals_and_tokens(place: Place, keys: Keys) -> None:
+    """The owner is the same by another name: now, and at later edits; a copy beside it is nobody's."""
+    user = f"tokens:\n  - name: ci\n    sha256: {'ab' * 32}\n    role: editor\n"
+    one, two = keys.seal(groq(1)), keys.seal(groq(2))
+    await place.sync({"acme/a.yaml": one, "acme/b.yaml": two, "acme/_user.yaml": user})
+    (place.root / "acme").rename(place.root / "globex")
+    outcome = await place.sync()
+    assert operations(outcome) == {("rename", "globex/a"), ("rename", "globex/b")}
+    await place.sync({"globex/a.yaml": one.replace("name: Groq", "name: Edited")})
+    outcome = await place.sync({"acme/a.yaml": one.replace(uid(1), uid(3))}, strict=False)
+    assert {q.path for q in outcome.plan.quarantined} == {"acme/a.yaml"}
+
+
+async def test_a_branch_may_rename_a_folder(place: Place, keys: Keys) -> None:
+    """The plan of a branch and ``validate`` take it as a sync does; a part of a folder is refused."""
+    user = f"tokens:\n  - name: ci\n    sha256: {'ab' * 32}\n    role: editor\n"
+    place.write(
+        {"acme/a.yaml": keys.seal(groq(1)), "acme/b.yaml": keys.seal(groq(2)), "acme/_user.yaml": user}
+    )
+    before, checker = place.tree(), make_checker(keys)
+    (place.root / "acme").rename(place.root / "globex")
+    planned = plan_branch(before, place.tree(), checker).plan
+    assert planned.quarantined == ()
+    assert [(one.operation, one.slug) for one in planned.changes] == [
+        ("rename", "globex/a"),
+        ("rename", "globex/b"),
+    ]
+    assert await validate_tree(place.tree(), checker) == ()
+    place.write({"acme/b.yaml": (place.root / "globex/b.yaml").read_text(), "globex/b.yaml": None})
+    planned = plan_branch(before, place.tree(), checker).plan
+    assert {v.code for one in planned.quarantined for v in one.violations} == {"seal-reused", "token-reused"}
+
+
+async def test_what_is_no_rename_of_an_owner(place: Place, keys: Keys) -> None:
+    """A part of the folder, an owner that exists, or a copy of what was deleted: a secret changes hands."""
+    one, two = keys.seal(groq(1)), keys.seal(groq(2))
+    await place.sync({"acme/a.yaml": one, "acme/b.yaml": two, "beta/c.yaml": echo(3)})
+    for target in ("globex/a.yaml", "beta/a.yaml"):
+        outcome = await place.sync({"acme/a.yaml": None, target: one}, strict=False)
+        assert [v.code for q in outcome.plan.quarantined for v in q.violations] == ["seal-reused"]
+        await place.sync({"acme/a.yaml": one, target: None})
+    outcome = await place.sync({"acme/a.yaml": None, "acme/b.yaml": None, "beta/a.yaml": one}, strict=False)
+    hints = {q.path: q.violations[0].hint for q in outcome.plan.quarantined}
+    assert hints["beta/a.yaml"].endswith("agentsd rotate beta/a")
 
 
 _TOKEN = "tokens:\n  - name: ci\n    sha256: " + "a" * 64 + "\n"

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
+from agentsd.control.sync import watcher as watcher_module
 from agentsd.control.sync.reconciler import Reconciler
 from agentsd.control.sync.syncer import RoundReport, Syncer
 from agentsd.control.sync.watcher import POLL_SECONDS, Watcher
@@ -113,3 +116,33 @@ async def test_a_folder_whose_name_is_not_text(running: Daemon) -> None:
         await running.until(lambda report: ("update", "a") in running.seen)
         running.seen.clear()
     assert POLL_SECONDS <= 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "limit"),
+    [
+        ("Too many open files (os error 24)", "fs.inotify.max_user_instances"),
+        ("OS file watch limit reached.", "fs.inotify.max_user_watches"),
+    ],
+)
+async def test_a_limit_of_inotify(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, refusal: str, limit: str
+) -> None:
+    """Other programs have taken all of it: edits are applied all the same, and the limit is named.
+
+    The library refuses as it does then: to really take them all would stop the tests beside this one.
+    """
+
+    def refuse(*_: object, **__: object) -> None:
+        raise WatchfilesRustInternalError(f"Error creating recommended watcher: {refusal}")
+
+    monkeypatch.setattr(watcher_module, "RustNotify", refuse)
+    place.write({"a.yaml": echo(1)})
+    one = Daemon(place)
+    task = asyncio.create_task(Watcher(Syncer(place.root, place.reconciler, place.options, one.report)).run())
+    await one.applied(("create", "a"))
+    place.write({"a.yaml": echo(1, reply="bye")})
+    await one.applied(("update", "a"))
+    task.cancel()
+    await asyncio.wait({task})
+    assert limit in caplog.text

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentsd.control.validation.recipients import find_recipients
+from agentsd.control.validation.validate import check_recipients
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import Document
+from agentsd.files.tree import read_tree
 
 RULES = """creation_rules:
   - path_regex: agents\\.d/acme/.*
@@ -69,3 +71,23 @@ def test_rules_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     (tmp_path / ".sops.yaml").write_text(text)
     with pytest.raises(ConfigError, match="cannot be read as sops creation rules"):
         find_recipients(tmp_path)
+
+
+async def test_every_sealed_file_by_its_nearest_rules(tmp_path: Path) -> None:
+    """A team's own rules, defaults and all kinds of keys; the hint re-keys by these rules from any folder."""
+    root = tmp_path / "agents.d"
+    (root / "acme").mkdir(parents=True)
+    rules = "creation_rules:\n  - age: {}\n    pgp: {}\n"
+    (tmp_path / ".sops.yaml").write_text(rules.format("age1ops", "aa bb"))
+    (root / "acme/.sops.yaml").write_text(rules.format("age1acme", "CCDD"))
+    seal = "name: x\nsops:\n  age:\n  - recipient: {}\n    enc: x\n  pgp:\n  - fp: {}\n    enc: x\n  mac: x\n"
+    for name in ("a.yaml", "_defaults.yaml"):
+        (root / name).write_text(seal.format("age1ops", "AABB"))
+        (root / "acme" / name).write_text(seal.format("age1acme", "CCDD"))
+    (root / "acme/left.yaml").write_text(seal.format("age1acme", "EEFF"))
+    (root / "acme/_defaults.yaml").write_text(seal.format("age1ops", "CCDD"))
+    recipients = find_recipients(root)
+    assert recipients is not None
+    found = {one.path: one for one in check_recipients(read_tree(root), recipients)}
+    assert set(found) == {"acme/left.yaml", "acme/_defaults.yaml"}
+    assert found["acme/left.yaml"].hint == f"cd {root}/acme && sops updatekeys left.yaml"

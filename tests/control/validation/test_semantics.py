@@ -57,6 +57,14 @@ async def test_what_fits_is_valid(tmp_path: Path) -> None:
     assert await found_in(tmp_path / "agents.d", text) == ()
 
 
+@pytest.mark.parametrize("text", ["name: A\n", "language: en\n"])
+async def test_what_may_be_half_a_file(tmp_path: Path, text: str) -> None:
+    """It loads, and a warning names what every whole manifest has."""
+    [found] = await found_in(tmp_path / "agents.d", f"id: {uid(1)}\n{text}")
+    assert (found.code, found.severity) == ("incomplete", "warning")
+    assert ("no name" in found.message) is (text[:4] != "name")
+
+
 async def test_what_a_section_must_not_add(tmp_path: Path) -> None:
     """A key among headers would be in plain text, and bound to no origin: a violation at its line."""
     text = (

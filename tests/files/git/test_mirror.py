@@ -98,7 +98,7 @@ async def test_what_is_missing_is_told(origin: Origin, tmp_path: Path) -> None:
     origin.bare.rename(origin.bare.with_name("away"))
     with pytest.raises(PullFailed):
         await mirror.fetch()
-    assert await mirror.good() == commit
+    assert await mirror.has(commit)
 
 
 async def test_rewritten_history_is_followed(origin: Origin) -> None:

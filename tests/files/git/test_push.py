@@ -183,3 +183,29 @@ async def test_what_git_started_ends_with_it(
     assert "GIT_TERMINAL_PROMPT=0" in seen
     assert CANARY not in seen
     assert not (tmp_path / "tty").exists()
+
+
+@pytest.mark.parametrize("back", ["the old commit", "nothing"])
+async def test_a_remote_that_puts_the_branch_back(place: Place, remote: Path, back: str) -> None:
+    """A hook on the server undoes the push after it was accepted: that is no success."""
+    hook = remote / "hooks/post-receive"
+    undo = 'update-ref "$ref" "$old"' if back == "the old commit" else 'update-ref -d "$ref"'
+    hook.write_text(f"#!/bin/sh\nread old new ref\ngit {undo}\n")
+    hook.chmod(0o755)
+    await commit_files(place.folder, [place.write("new.yaml")], ORDER)
+    with pytest.raises(PushFailed) as caught:
+        await push_commits(place.folder)
+    assert "put its branch back" in _told(caught)
+
+
+async def test_a_commit_on_top_of_the_pushed_one(place: Place, remote: Path, tmp_path: Path) -> None:
+    """Somebody, or the server's own hook, was fast: the pushed commit is there."""
+    hook = remote / "hooks/post-receive"
+    hook.write_text(
+        "#!/bin/sh\nread old new ref\ntop=$(git -c user.name=x -c user.email=x@y commit-tree -p $new -m top"
+        ' $new^{tree})\ngit update-ref "$ref" $top\n'
+    )
+    hook.chmod(0o755)
+    made = await commit_files(place.folder, [place.write("new.yaml")], ORDER)
+    await push_commits(place.folder)
+    assert git(remote, "rev-parse", "main^") == made

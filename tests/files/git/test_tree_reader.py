@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import MAX_BYTES
+from agentsd.files.git.command import run
+from agentsd.files.git.sparse import mark_absent
 from agentsd.files.git.tree_reader import CommitReader
 from agentsd.files.tree import ATTACHMENT_MAX, Tree, read_tree
 from tests.files.git.remote import Origin, new_origin
@@ -189,3 +191,44 @@ async def test_no_filter_of_the_repository_runs(origin: Origin, tmp_path: Path) 
     mirror = origin.mirror()
     tree = await CommitReader(mirror.git).read(await mirror.fetch(), "agents.d")
     assert tree.files["a.yaml"].data == b"name: A\n"
+
+
+async def test_what_leads_out_is_named(tmp_path: Path) -> None:
+    """A linked folder outside and a submodule: a violation of that owner, who then loses nothing."""
+    top, other = tmp_path / "top", tmp_path / "other"
+    for place in (top, other):
+        (place / "agents.d").mkdir(parents=True)
+        (place / "agents.d/a.yaml").write_text("name: A\n")
+        git(place, "init", "--quiet")
+        git(place, "add", "--all")
+        git(place, "commit", "--quiet", "--message", "x")
+    (top / "agents.d/acme").symlink_to("../../shared/acme")
+    (top / "agents.d/LICENSE").symlink_to("../LICENSE")
+    git(top, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "agents.d/beta")
+    git(top, "add", "--all")
+    git(top, "commit", "--quiet", "--message", "y")
+
+    async def ask(*arguments: str, stdin: bytes = b"") -> object:
+        return await run(top, *arguments, stdin=stdin)
+
+    tree = await CommitReader(ask).read("HEAD", "agents.d")  # type: ignore[arg-type]
+    found = {path: file.problem and file.problem.code for path, file in tree.files.items()}
+    assert found == {"a.yaml": None, "acme/": "symlink-outside", "beta/": "submodule"}
+
+
+async def test_what_is_not_checked_out_is_named(tmp_path: Path) -> None:
+    """A sparse checkout, and a submodule that was not fetched."""
+    (tmp_path / "agents.d/acme").mkdir(parents=True)
+    for name in ("agents.d/a.yaml", "agents.d/acme/b.yaml", "agents.d/acme/.hidden.yaml"):
+        (tmp_path / name).write_text("name: A\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "x")
+    tree = read_tree(tmp_path / "agents.d")
+    assert await mark_absent(tree) is tree
+    git(tmp_path, "update-index", "--add", "--cacheinfo", f"160000,{'ab' * 20},agents.d/beta")
+    (tmp_path / ".gitmodules").touch()
+    git(tmp_path, "sparse-checkout", "set", "--no-cone", "/agents.d/a.yaml", "/.gitmodules")
+    found = await mark_absent(read_tree(tmp_path / "agents.d"))
+    codes = {path: file.problem and file.problem.code for path, file in found.files.items()}
+    assert codes == {"a.yaml": None, "acme/b.yaml": "not-checked-out", "beta/": "not-checked-out"}

@@ -23,6 +23,7 @@ from tests.providers.conftest import HASTY, QUICK
 from tests.vendors.base import Fault
 from tests.vendors.deepgram_server import DeepgramListenServer, DeepgramSpeakServer
 from tests.vendors.openai_server import OpenAIServer, heard, vector_of, voice_of
+from tests.vendors.raw_server import RawServer
 from tests.vendors.whisper_server import WhisperServer
 
 ASK = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -63,12 +64,12 @@ async def bench(
         await provider.aclose()
 
 
-def llm(server: OpenAIServer, model: str = "m", **more: Any) -> dict[str, Any]:
+def llm(server: OpenAIServer | RawServer, model: str = "m", **more: Any) -> dict[str, Any]:
     """A section of an OpenAI-compatible LLM at ``server``."""
     return {**QUICK, "provider": "openai-compatible", "model": model, "api_url": server.url, **more}
 
 
-def tts(server: OpenAIServer, voice: str = "v", **more: Any) -> dict[str, Any]:
+def tts(server: OpenAIServer | RawServer, voice: str = "v", **more: Any) -> dict[str, Any]:
     """The same as a voice."""
     return {**llm(server), "voice": voice, **more}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import AsyncIterator
 from itertools import product
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests.vendors.base import Fault
 from tests.vendors.openai_server import OpenAIServer
+from tests.vendors.raw_server import RawServer, reply, sse, streamed
 from tests.web.conftest import CANARY, Stack, echo, vendor_manifest
 
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -40,6 +42,21 @@ async def frames_of(reply: Any) -> list[str]:
     text = (await reply.read()).decode()
     assert CANARY not in text
     return [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
+
+
+@pytest.fixture
+async def words() -> AsyncIterator[RawServer]:
+    """A vendor that answers with bytes."""
+    async with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def raw(stack: Stack, words: RawServer) -> Stack:
+    """A sealed agent at that vendor, asked once again where that may help."""
+    stack.write("raw.yaml", vendor_manifest(words.url) + "  retries: 1\n", sealed=True)
+    await stack.sync()
+    return stack
 
 
 async def test_the_official_client_chats(sales: Stack, vendor: OpenAIServer) -> None:
@@ -110,12 +127,12 @@ async def test_an_unknown_model_is_openais_404(sales: Stack) -> None:
     assert "'support'" in error["message"]
 
 
-async def test_an_agent_that_cannot_chat_is_a_503(sales: Stack) -> None:
-    """Suspended, or without an LLM: the same for streams, before the first byte."""
+async def test_an_agent_that_cannot_chat_is_a_400(sales: Stack) -> None:
+    """Suspended, or without an LLM: the same for streams. Clients would try again after a 5xx."""
     for model, stream in product(("idle", "mute"), (False, True)):
         body = {"model": model, "messages": HELLO, "stream": stream}
         status, reply = await sales.ask("POST", COMPLETIONS, json=body)
-        assert (status, reply["error"]["code"]) == (503, "agent_unavailable")
+        assert (status, reply["error"]["code"]) == (400, "agent_unavailable")
 
 
 FAILURES = [
@@ -285,3 +302,72 @@ async def test_unknown_paths_and_methods_under_v1_are_in_openais_shape(sales: St
     assert (await sales.get("/v1/nothing"))[1]["error"]["code"] == "not_found"
     status, reply = await sales.get(COMPLETIONS)
     assert (status, reply["error"]["code"]) == (405, "method_not_allowed")
+
+
+CONTEXT_ERROR = {
+    "object": "error",
+    "type": "BadRequestError",
+    "code": 400,
+    "message": f"This model's maximum context length is 4096 tokens. {CANARY}",
+}
+TOOL_ERROR = {
+    "error": {
+        "message": f"Invalid schema for function 'f': {CANARY}",
+        "type": "invalid_request_error",
+        "param": "tools[0].function.parameters",
+        "code": "invalid_function_parameters",
+    }
+}
+
+
+async def test_why_a_vendor_refused_is_said(raw: Stack, words: RawServer) -> None:
+    """In OpenAI's vocabulary, which clients switch on, and without a word of the vendor."""
+    for status, error, expected in (
+        (400, CONTEXT_ERROR, (400, "context_length_exceeded", "messages")),
+        (400, TOOL_ERROR, (400, "invalid_function_parameters", "tools[0].function.parameters")),
+        (402, {"error": {"code": 402, "message": CANARY}}, (429, "insufficient_quota", None)),
+        (403, {"error": {"code": 403, "message": f"flagged {CANARY}"}}, (400, "content_filter", None)),
+        (401, {"error": {"code": "invalid_api_key", "message": CANARY}}, (502, "invalid_api_key", None)),
+    ):
+        words.answer = reply(json.dumps(error).encode(), status=f"{status} Refused")
+        body = {"model": "raw", "messages": HELLO}
+        async with raw.client.post(raw.url + COMPLETIONS, json=body) as answer:
+            text = await answer.text()
+            told = json.loads(text)["error"]
+            assert (answer.status, told["code"], told["param"]) == expected
+            assert answer.headers["x-should-retry"] == "false"
+        assert CANARY not in text
+
+
+async def test_the_official_client_does_not_retry_what_was_retried_here(raw: Stack, words: RawServer) -> None:
+    """One failing call is as many requests as the manifest allows, not nine; a missing section is one."""
+    async with openai.AsyncOpenAI(base_url=f"{raw.url}/v1", api_key="none", max_retries=2) as client:
+        words.answer = reply(b"{}", status="503 Busy")
+        words.requests.clear()
+        with pytest.raises(openai.InternalServerError) as failed:
+            await client.chat.completions.create(model="raw", messages=HELLO)  # type: ignore[arg-type]
+        assert len(words.requests) == 2
+        assert failed.value.request_id
+        with pytest.raises(openai.BadRequestError):
+            await client.embeddings.create(model="raw", input="Hello")
+
+
+async def test_a_request_has_an_id(raw: Stack, words: RawServer) -> None:
+    """The client's own, or one of ours: in the head, in failures' bodies and in a stream's last frame."""
+    words.answer = reply(b"<html>", "text/html")
+    body = {"model": "raw", "messages": HELLO}
+    for stream, given in ((False, "trace-1"), (True, "trace-2")):
+        sent = {"X-Request-ID": given}
+        async with raw.client.post(
+            raw.url + COMPLETIONS, json={**body, "stream": stream}, headers=sent
+        ) as answer:
+            assert answer.headers["X-Request-ID"] == given
+            assert (await answer.json())["error"]["request_id"] == given
+    async with raw.client.get(raw.url + "/v1/models", headers={"X-Request-ID": "a b"}) as answer:
+        made = answer.headers["X-Request-ID"]
+    assert made.startswith("req_")
+    words.answer = streamed(sse({"choices": [{"delta": {"content": "Hi"}}]})[:1])
+    async with raw.client.post(
+        raw.url + COMPLETIONS, json={**body, "stream": True}, headers={"X-Request-ID": "trace-3"}
+    ) as answer:
+        assert json.loads((await frames_of(answer))[-1])["error"]["request_id"] == "trace-3"

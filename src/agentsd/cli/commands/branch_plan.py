@@ -15,7 +15,7 @@ from agentsd.core.names import escape_unprintable
 from agentsd.core.text.plan_markdown import format_code, format_plan_markdown
 from agentsd.core.text.render import format_plan, plan_to_json, summarise_plan
 from agentsd.files.git.merge_base import read_merge_base_tree
-from agentsd.files.tree import read_tree
+from agentsd.files.tree import read_tree_at_rest
 from agentsd.settings import Settings
 from agentsd.sops.identities import Identities
 from agentsd.sops.opener import Opener
@@ -48,7 +48,7 @@ def plan_against(base: str, form: str, flags: Mapping[str, Any], *, detailed: bo
 async def _compare_branch(settings: Settings, ref: str, *, prune: bool) -> tuple[str, BranchPlan]:
     with show_progress("reading"):
         commit, before = await read_merge_base_tree(settings.path, ref, settings.env)
-        after = read_tree(settings.path, env=settings.env)
+        after = read_tree_at_rest(settings.path, env=settings.env)
     checker = Checker(
         make_catalog(), Opener(Identities()), trusted=settings.trusted_origins, limits=settings.engine_limits
     )

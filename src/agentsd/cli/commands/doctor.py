@@ -89,9 +89,9 @@ async def _check_manifests(settings: Settings) -> str:
     from agentsd.control.validation.recipients import find_recipients
     from agentsd.control.validation.validate import validate_tree
     from agentsd.core.errors import InvalidManifests
-    from agentsd.files.tree import read_tree
+    from agentsd.files.tree import read_tree_at_rest
 
-    tree = read_tree(settings.path, env=settings.env)
+    tree = read_tree_at_rest(settings.path, env=settings.env)
     violations = await validate_tree(tree, make_checker(settings), find_recipients(settings.path))
     if filter_errors(violations):
         raise InvalidManifests(filter_errors(violations))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from agentsd.cli.compose.factories import load_settings, make_catalog, make_open
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.names import escape_unprintable
 
+_FILE_WORD = re.compile(r"(?<![A-Z_])FILE(?![A-Z_])")
+"""The manifest in a hint, and not a part of SOPS_AGE_KEY_FILE."""
 _FILE_TYPE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -64,7 +67,7 @@ async def _merge_files(base: Path, ours: Path, theirs: Path, path: Path) -> int:
         return 0
     name = escape_unprintable(str(path))
     lines = [(("bold red", "conflict: "), ("", f"{name}: {problem}")) for problem in result.problems]
-    hint = result.hint.replace("FILE", shlex.quote(name))
+    hint = _FILE_WORD.sub(lambda _: shlex.quote(name), result.hint)
     print_lines(get_stderr(), [*lines, (("dim", "    → "), ("", hint))])
     return 1
 

@@ -15,7 +15,7 @@ from agentsd.core.errors import InvalidManifests
 from agentsd.core.names import slug_from_url
 from agentsd.core.text.render import prefix_path
 from agentsd.core.violations import format_pointer
-from agentsd.files.tree import read_tree
+from agentsd.files.tree import read_tree_at_rest
 
 if TYPE_CHECKING:
     from agentsd.control.status.render import RenderedManifest
@@ -46,7 +46,7 @@ def render_command(context: click.Context, agent: str, path: Path | None, env: s
     prefix = f"{settings.path.as_posix().rstrip('/')}/"
     try:
         rendered = render_agent(
-            read_tree(settings.path, env=settings.env), slug_from_url(agent), make_catalog()
+            read_tree_at_rest(settings.path, env=settings.env), slug_from_url(agent), make_catalog()
         )
     except InvalidManifests as error:
         show_violations(error.violations, prefix)

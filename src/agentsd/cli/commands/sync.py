@@ -31,7 +31,8 @@ from agentsd.core.errors import AgentsdError, InvalidManifests, StaleSync
 from agentsd.core.text.plan_markdown import format_plan_markdown
 from agentsd.core.text.render import format_plan, plan_to_json, prefix_path, summarise_plan, violation_to_json
 from agentsd.files.git.command import is_older, read_head_commit
-from agentsd.files.tree import Tree, read_tree
+from agentsd.files.git.sparse import mark_absent
+from agentsd.files.tree import Tree, read_tree_at_rest
 from agentsd.settings import Settings
 from agentsd.store.database import Database
 
@@ -133,7 +134,7 @@ async def _reconcile_folder(
 ) -> SyncEnding:
     commit = await read_head_commit(settings.path)
     with show_progress("reading") as update:
-        tree = read_tree(settings.path, env=settings.env)
+        tree = await mark_absent(read_tree_at_rest(settings.path, env=settings.env))
         if update:
             update(len(tree.files), len(tree.files))
     options = SyncOptions(

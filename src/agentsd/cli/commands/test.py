@@ -26,7 +26,7 @@ from agentsd.core.errors import AgentNotFound, AgentsdError, ConfigError, Invali
 from agentsd.core.manifest.agent import AgentRow, Manifest
 from agentsd.core.names import USER_FILE, derive_slug, slug_from_url
 from agentsd.core.violations import filter_errors, suggest_word
-from agentsd.files.tree import Tree, read_tree
+from agentsd.files.tree import Tree, read_tree_at_rest
 from agentsd.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def _test_agents(
 ) -> list[AgentVerdict]:
     from agentsd.runtime.agents.builder import Builder
 
-    tree = read_tree(settings.path, env=settings.env)
+    tree = read_tree_at_rest(settings.path, env=settings.env)
     paths = _choose_manifests(tree, names) if names and not every else _list_manifests(tree)
     if changed:
         paths = await _list_changed(settings.path, tree, paths, changed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -52,13 +53,18 @@ def validate_command(
 async def _validate_folder(
     folder: Path, settings: Settings, wanted: tuple[str, ...], *, require_mac: bool
 ) -> tuple[Violation, ...]:
-    from agentsd.control.validation.recipients import find_recipients
-    from agentsd.control.validation.validate import validate_tree
-    from agentsd.files.tree import read_tree
+    from agentsd.control.validation.recipients import Recipients, find_recipients
+    from agentsd.control.validation.validate import check_recipients, validate_tree
+    from agentsd.files.tree import list_overlays, read_tree, read_tree_at_rest
 
     checker = make_checker(settings, require_mac=require_mac)
-    tree = read_tree(folder, env=settings.env)
-    violations = await validate_tree(tree, checker, find_recipients(folder))
+    tree = read_tree_at_rest(folder, env=settings.env)
+    rules = find_recipients(folder) or Recipients(folder, ())
+    violations = await validate_tree(tree, checker, rules)
+    for env in list_overlays(folder):  # whoever left must not open the other overlays, either
+        other = read_tree(folder, tree, env=env)
+        above = {path: other.files[path] for path in other.files.keys() - tree.files.keys()}
+        violations += tuple(check_recipients(replace(other, files=above), rules))
     if not wanted:
         return violations
     chosen = frozenset(path for path in tree.files if _is_selected(path, wanted))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from agentsd.core.errors import ConfigError, SchemaMismatch
-from agentsd.sandbox.shared import extraction_sandbox, get_shared_sandbox
+from agentsd.sandbox.shared import extraction_sandbox, get_recording_sandbox, get_shared_sandbox
 from agentsd.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,17 +37,17 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigError(f"AGENTSD_{name}: {first['msg']}", hint="see: docs/configuration.md") from None
-    for sandbox in (get_shared_sandbox(), extraction_sandbox()):
+    for sandbox in (get_shared_sandbox(), extraction_sandbox(), get_recording_sandbox()):
         sandbox.memory_max = settings.worker_memory << 20
     return settings
 
 
 def make_opener(settings: Settings) -> Opener:
     """Return an opener of seals with the keys that sops would find."""
-    from agentsd.sops.identities import find_identities
+    from agentsd.sops.identities import find_usable_identities
     from agentsd.sops.opener import Opener
 
-    return Opener(find_identities(os.environ, Path.home()), make_sops(settings))
+    return Opener(find_usable_identities(os.environ, Path.home()), make_sops(settings))
 
 
 def make_sops(settings: Settings) -> SopsBinary:

@@ -245,15 +245,19 @@ class Puller:
             return False
 
     async def _restore(self) -> None:
-        """Restore the last good commit after a restart, if it is the one that is applied."""
+        """Restore the commit that is applied after a restart, if it was fetched here.
+
+        The store alone records which one that is: a process may end before git keeps it by a ref.
+        """
         if self._checkout.commit is not None:
             return
         with suppress(AgentsdError):
-            good, (_, applied) = await self._mirror.good(), await self._recall()
-            if good is not None and good == applied:
+            _, applied = await self._recall()
+            if applied is not None and await self._mirror.has(applied):
                 if self._options.signers:
-                    await self._options.signers.verify(self._mirror, good)
-                self._checkout.put(good, await self._read(good))
+                    await self._options.signers.verify(self._mirror, applied)
+                self._checkout.put(applied, await self._read(applied))
+                await self._mirror.keep(applied)
 
     async def _read(self, commit: str) -> Tree:
         return await read_commit(self._readers, commit, self._options.path, self._options.env)

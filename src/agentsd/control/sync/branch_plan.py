@@ -69,10 +69,10 @@ def plan_branch(before: Tree, after: Tree, checker: Checker, *, prune: bool = Tr
     checked = [checker.check(file, after.beside, extract_blocking) for file in after.files.values()]
     stored = _make_stored(before, checker, {one.path: one.manifest.id for one in checked if one.manifest})
     files = gather_files(checked, _SOURCE_NAME, prune=prune, corrected=True)
-    files = files.without(files.find_foreign_claims(stored.users, _list_known_owners(stored)))
+    files = files.without(files.find_foreign_claims(stored, _list_known_owners(stored)))
     files = files.without(files.find_conflicts(stored.agents))
     bad = files.quarantined
-    desired = replace(files.to_desired(checker.fingerprint), quarantined=())
+    desired = replace(files.to_desired(checker.fingerprint, stored.agents), quarantined=())
     left = _remove_quarantined(stored, bad, after)
     decided = make_plan(desired, left, source=_SOURCE_NAME, prune=prune, masker=checker.masker)
     changes = tuple(_redact_change(change) for change in decided.changes)

@@ -463,7 +463,7 @@ class Reconciler:
     ) -> Plan:
         files = gather_files(checked, options.source, prune=options.prune)
         files = files.without(
-            files.find_foreign_claims(stored.users, await _load_known_owners(conn, files, stored))
+            files.find_foreign_claims(stored, await _load_known_owners(conn, files, stored))
         )
         if options.prune:
             read = self._checker.document
@@ -476,7 +476,7 @@ class Reconciler:
 
     def _planned(self, files: CheckedFiles, stored: StoredState, options: SyncOptions) -> Plan:
         manifests = tuple(self._with_prints(m, stored.agents.get(m.id)) for m in files.manifests)
-        desired = replace(files, manifests=manifests).to_desired(self._checker.fingerprint)
+        desired = replace(files, manifests=manifests).to_desired(self._checker.fingerprint, stored.agents)
         return _guard_plan(desired, stored, options, self._checker.masker)
 
     async def _with_values(
@@ -533,6 +533,7 @@ class Reconciler:
             await mark_checked(conn, decided.rechecked, self._checker.fingerprint)
         if decided.empty:
             return outcome
+        await store.rename_owners(conn, decided.renamed)
         await store_sources(conn, decided)
         uncommitted = await _find_uncommitted(decided.changes, options)
         stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint, uncommitted)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -23,12 +24,16 @@ from agentsd.control.validation.checker import CheckResult
 from agentsd.core.errors import AgentsdError, Bug, NotLeading, SessionLost, StoreReadOnly, StoreUnavailable
 from agentsd.core.manifest.document import Document
 from agentsd.files.git.command import locate_index_lock, read_head_commit
+from agentsd.files.git.sparse import mark_absent
 from agentsd.files.tree import (
     NO_SIGNATURE,
+    WRITER_POLL_SECONDS,
     SourceFile,
     Tree,
+    find_finished,
     is_attachment_name,
     read_tree,
+    read_tree_at_rest,
     reread_files,
 )
 from agentsd.store.leader_election import Term
@@ -40,6 +45,8 @@ _log = logging.getLogger(__name__)
 ChangedPaths = frozenset[str] | None
 """Relative paths of manifests that changed in place; None: check everything."""
 
+FIRST_WRITERS_SECONDS = 1.0  # s for files that are being written when the first round begins
+WRITER_POLL_LONGEST_SECONDS = 0.25  # s between looks at a file that is open for writing for long
 VANISHED_SECONDS = 0.2  # s for a file that is gone to come back: editors remove before they write
 GIT_TIMEOUT_SECONDS = 30.0  # s to wait for a git operation under way
 LEADER_TIMEOUT_SECONDS = 10.0  # s in which a leader elsewhere must take an edit that was made here
@@ -99,6 +106,7 @@ class Syncer:
         self.on_late: Callable[[RoundReport], None] = lambda _: None  # called after a round for such paths
         self._late: set[str] = set()  # paths of manifests whose slow work was done after their round
         self._catching_up: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None  # for other processes to close files
         self._telling: asyncio.Task[None] | None = None  # the report of an edit of the API
         reconciler.on_settled(self._catch_up)
 
@@ -123,9 +131,9 @@ class Syncer:
         """End what goes on between rounds, and wait for what is still being reported."""
         await self._finish_telling()
         await self._reconciler.aclose()
-        if self._catching_up:
-            self._catching_up.cancel()
-            await asyncio.gather(self._catching_up, return_exceptions=True)
+        for task in filter(None, (self._catching_up, self._waiting)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _catch_up(self, path: str) -> None:
         """Have a round soon for a manifest that nothing is pending for by now."""
@@ -191,6 +199,7 @@ class Syncer:
                 return self._stand_by()
             commit, tree = await self._gather(None if self._owed else changes, settled=bool(explicit))
             self._tree = tree
+            tree = await self._mark_absent(tree)
             options = replace(self._options, commit=commit, explicit=explicit, term=term, patience=patience)
             outcome = await self._sync(tree, options)
             report = RoundReport(outcome, commit=commit, term=term, trigger=trigger)
@@ -249,7 +258,8 @@ class Syncer:
         while (report := await self._round(paths, explicit, **how)).standby:
             try:
                 commit, self._tree = await self._gather(None, settled=True)
-                outcome = await self._reconciler.plan(self._tree, replace(self._options, explicit=explicit))
+                tree = await self._mark_absent(self._tree)
+                outcome = await self._reconciler.plan(tree, replace(self._options, explicit=explicit))
             except AgentsdError as error:
                 return RoundReport(error=error)
             if not paths & {change.path for change in outcome.plan.changes}:
@@ -259,6 +269,10 @@ class Syncer:
             await asyncio.sleep(LEADER_POLL_SECONDS)
         return report
 
+    async def _mark_absent(self, tree: Tree) -> Tree:
+        """Return the tree with what git has and this checkout lacks; a pulled tree is whole."""
+        return tree if self._pulled is not None else await mark_absent(tree)
+
     async def _look(self) -> Tree:
         self._tree = await self._read(None)
         return self._tree
@@ -267,7 +281,7 @@ class Syncer:
         self, edits: Mapping[str, bytes | None], explicit: frozenset[UUID], parsed: Iterable[Document]
     ) -> SyncResult:
         self._tree = await self._read(frozenset(edits))
-        tree = apply_edits(self._tree, edits)
+        tree = await self._mark_absent(apply_edits(self._tree, edits))
         options = replace(self._options, explicit=explicit, patience=EDIT_TIMEOUT_SECONDS)
         return await self._reconciler.plan(tree, options, parsed=parsed)
 
@@ -293,14 +307,34 @@ class Syncer:
 
     async def _read(self, changes: ChangedPaths, *, settled: bool = False) -> Tree:
         before = self._tree
-        if before and changes is not None:
+        if before is None:
+            read = partial(read_tree_at_rest, self.root, env=self.env, seconds=FIRST_WRITERS_SECONDS)
+            tree = await asyncio.to_thread(read)
+        elif changes is not None:
             tree = await asyncio.to_thread(reread_files, before, changes)
         else:
             tree = await asyncio.to_thread(read_tree, self.root, before, env=self.env)
         if before and not settled and before.files.keys() - tree.files.keys():
-            await asyncio.sleep(VANISHED_SECONDS)
-            tree = await asyncio.to_thread(read_tree, self.root, tree)
+            await asyncio.sleep(VANISHED_SECONDS)  # what comes back may take its time to be written
+            known = replace(tree, files={**before.files, **tree.files})
+            tree = await asyncio.to_thread(read_tree, self.root, known)
+        if tree.writing and (self._waiting is None or self._waiting.done()):
+            self._waiting = asyncio.create_task(self._wait_for_writers(), name="writers")
         return tree
+
+    async def _wait_for_writers(self) -> None:
+        """Have a round for each file that other processes were writing, as soon as they have closed it."""
+        pause = WRITER_POLL_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.1, WRITER_POLL_LONGEST_SECONDS)
+            async with self._busy:
+                tree = self._tree
+                done = await asyncio.to_thread(find_finished, tree) if tree else frozenset[str]()
+            for path in done:
+                self._catch_up(path)
+            if not tree or tree.writing <= done:
+                return
 
 
 class Exclusive:

@@ -137,7 +137,20 @@ class Watcher:
         now = asyncio.get_running_loop().time()
         if now - self._warned > _WARN_SECONDS and all(map(_read_identity, self._roots)):
             self._warned = now
+            if limit := _name_limit(error):
+                _log.warning("the folder cannot be watched, and is read every second: %s", limit)
+                return
             _log.warning("watching the folder failed and restarts", extra={"error": describe_error(error)})
+
+
+def _name_limit(error: Exception) -> str:
+    """Return the limit of the system that an error is about, with its remedy; or an empty text."""
+    text = str(error)
+    if "watch limit" in text or "os error 28" in text:
+        return "raise fs.inotify.max_user_watches (sysctl)"
+    if "os error 24" in text or "Too many open files" in text:
+        return "raise fs.inotify.max_user_instances (sysctl), or the limit of open files (ulimit -n)"
+    return ""
 
 
 class _Thread:

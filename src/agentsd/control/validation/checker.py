@@ -22,7 +22,7 @@ from agentsd.control.validation.layers import (
 from agentsd.control.validation.manifest import build_manifest, check_manifest_name
 from agentsd.control.validation.schema import ManifestSchemas
 from agentsd.control.validation.seals import check_seal_form, find_claimed_fields, uncovered_seals
-from agentsd.control.validation.semantics import check_semantics
+from agentsd.control.validation.semantics import check_completeness, check_semantics
 from agentsd.control.validation.text_extraction import Extraction, Known, extract_in_worker, recall_passages
 from agentsd.control.validation.user_file import check_user, parse_user
 from agentsd.core.errors import (
@@ -121,7 +121,7 @@ class Checker:
             sorted(self._trusted),
             chunking.CHUNKING_VERSION,
             self._limits.context_tokens,
-            3,
+            4,
         ]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
 
@@ -331,6 +331,7 @@ class Checker:
             return CheckResult(file.path, violations=tuple(violations), pending=named.passing, unread=unread)
         attachments = replace(named.attachments, layers=make_layer_attachments(files))
         manifest, warnings = build_manifest(document, file.digest, attachments)
+        warnings = (*warnings, *check_completeness(document))
         opened = self._opened(CheckResult(file.path, manifest, violations=warnings), document)
         return replace(opened, unread=unread)
 
@@ -371,6 +372,8 @@ class Checker:
             return document.violation(error.pointer, "key-service", error.message, error.hint)
         why = "none of your keys opens it" if self._opener.can_open else "no key available"
         hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
+        if self._opener.key_problems:
+            why = f"{why} ({'; '.join(self._opener.key_problems)})"
         if isinstance(error, SopsFailed):
             why, hint = error.message, error.hint
         return document.violation(("sops",), SEAL_UNVERIFIED, f"the seal was not verified: {why}", hint)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import Document
 from agentsd.core.manifest.positions import locate_pointer
 from agentsd.core.violations import Violation
+from agentsd.sops.admission import find_config
 
 CONFIG_NAME = ".sops.yaml"
 
@@ -23,21 +26,32 @@ class Recipients:
     """Creation rules of one ``.sops.yaml``, with the recipients of each file."""
 
     folder: Path  # of the file; paths are matched relative to it
-    rules: tuple[tuple[str, frozenset[str]], ...]  # (path_regex, age recipients), first match wins
+    rules: tuple[tuple[str, frozenset[str]], ...]  # (path_regex, keys), first match wins
 
     def check(self, root: Path, document: Document) -> Iterator[Violation]:
-        """Warn where ``document`` is sealed to others than its rule names."""
+        """Warn where ``document`` is sealed to others than its rule names: in the nearest ``.sops.yaml``."""
         sealed_to = _list_recipients(document)
         if sealed_to is None:
             return
-        wanted = self._wanted(root / document.path)
+        file = root / document.path
+        try:
+            wanted = self._nearest(file)._wanted(file)
+        except ConfigError as error:
+            yield Violation(document.path, "recipients", error.message, error.hint, severity="warning")
+            return
         if not wanted or wanted == sealed_to:
             return
         missing, extra = len(wanted - sealed_to), len(sealed_to - wanted)
         message = f"sealed to other keys than {CONFIG_NAME} names ({missing} missing, {extra} too many)"
-        line, column = locate_pointer(document.data, ("sops", "age"))
-        hint = f"sops updatekeys {root / document.path}"
-        yield Violation(document.path, "recipients", message, hint, line, column, ("sops", "age"), "warning")
+        pointer = ("sops", "age")
+        line, column = locate_pointer(document.data, pointer)
+        hint = _make_hint(file)
+        yield Violation(document.path, "recipients", message, hint, line, column, pointer, "warning")
+
+    def _nearest(self, file: Path) -> Recipients:
+        """Return the rules that sops finds for ``file``: from its folder upwards."""
+        config = find_config(file)
+        return self if config is None or config.parent == self.folder else _read_config(config)
 
     def _wanted(self, path: Path) -> frozenset[str]:
         try:
@@ -45,6 +59,12 @@ class Recipients:
         except ValueError:
             return frozenset()
         return next((keys for pattern, keys in self.rules if re.search(pattern, relative)), frozenset())
+
+
+def _make_hint(file: Path) -> str:
+    """Return a command for any working folder: from there upwards sops looks for the rules."""
+    place = Path(os.path.abspath(file))  # noqa: PTH100  (links stay)
+    return f"cd {shlex.quote(str(place.parent))} && sops updatekeys {shlex.quote(place.name)}"
 
 
 def find_recipients(root: Path) -> Recipients | None:
@@ -69,7 +89,9 @@ def _read_config(config: Path) -> Recipients:
 
 def _parse_rule(rule: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
     groups = [rule, *rule.get("key_groups", ())]
-    keys = {key for group in groups for key in _list_keys(group.get("age"))}
+    keys = {
+        _name_key(kind, key) for group in groups for kind in _KINDS for key in _list_keys(group.get(kind))
+    }
     pattern = str(rule.get("path_regex", ""))
     re.compile(pattern)
     return pattern, frozenset(keys)
@@ -85,5 +107,21 @@ def _list_recipients(document: Document) -> frozenset[str] | None:
     if not isinstance(block, Mapping):
         return None
     groups = [block, *(group for group in block.get("key_groups") or () if isinstance(group, Mapping))]
-    entries = [entry for group in groups for entry in group.get("age") or () if isinstance(entry, Mapping)]
-    return frozenset(str(entry.get("recipient")) for entry in entries)
+    return frozenset(
+        _name_key(kind, str(entry.get(name)))
+        for group in groups
+        for kind, name in _KINDS.items()
+        for entry in group.get(kind) or ()
+        if isinstance(entry, Mapping)
+    )
+
+
+_KINDS = {"age": "recipient", "pgp": "fp", "kms": "arn", "gcp_kms": "resource_id"}
+"""Kinds of keys that are compared, each with the field of a seal that names one."""
+
+
+def _name_key(kind: str, key: str) -> str:
+    """Return a key in the form that rules and seals have in common."""
+    if kind == "pgp":
+        return key.replace(" ", "").upper()
+    return key.partition("+")[0] if kind == "kms" else key

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agentsd.core.errors import SandboxError
+from agentsd.core.manifest.agent import SECTIONS
 from agentsd.core.manifest.checks import check_regex, estimate_regex_cost
 from agentsd.core.manifest.document import Document
 from agentsd.core.manifest.sections import iter_providers
@@ -28,6 +29,15 @@ def check_semantics(document: Document, limits: EngineLimits) -> Iterator[Violat
     yield from _check_contexts(document, limits)
     yield from _check_request_options(document)
     yield from _check_checks_field(document)
+
+
+def check_completeness(document: Document) -> Iterator[Violation]:
+    """Warn about an agent that can do nothing: its file may be the first half of one."""
+    if any(section in document.value for section in SECTIONS):
+        return
+    what = f"no section of {', '.join(SECTIONS)}" + ("" if "name" in document.value else ", and no name")
+    hint = "is the file whole? an agent answers by its sections"
+    yield Violation(document.path, "incomplete", what, hint, severity="warning")
 
 
 def _check_vector_spaces(document: Document) -> Iterator[Violation]:

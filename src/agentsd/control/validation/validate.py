@@ -7,11 +7,15 @@ from collections.abc import Iterable, Iterator
 from agentsd.control.validation.checker import Checker, CheckResult
 from agentsd.control.validation.parallel_checks import check_in_workers
 from agentsd.control.validation.recipients import Recipients
+from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.document import parse_document
+from agentsd.core.names import derive_owner
 from agentsd.core.plan.checked_files import CheckedFiles, KnownOwners
-from agentsd.core.plan.plan import Quarantined
+from agentsd.core.plan.plan import Quarantined, StoredState
 from agentsd.core.violations import Violation, filter_errors, sort_violations
 from agentsd.files.tree import Tree
+
+_NOTHING_STORED = StoredState(0, {}, {})
 
 
 async def validate_tree(
@@ -26,7 +30,7 @@ async def validate_tree(
     found = [violation for one in checked for violation in one.violations]
     found += _check_across_files(checked)
     if recipients:
-        found += _check_recipients(tree, checked, recipients)
+        found += check_recipients(tree, recipients)
     return sort_violations(found)
 
 
@@ -42,17 +46,26 @@ def gather_files(
     ]
     manifests = tuple(one.manifest for one in results if one.manifest)
     users = {one.user.username: one.user for one in results if one.user}
-    return CheckedFiles(manifests, users, tuple(bad), source, prune, corrected)
+    owners = frozenset(derive_owner(one.path) for one in results)
+    return CheckedFiles(manifests, users, tuple(bad), source, prune, corrected, owners)
 
 
 def _check_across_files(checked: Iterable[CheckResult]) -> Iterator[Violation]:
     """Yield the violations of both steps for every file: a person corrects them all at once."""
     files = gather_files(checked)
-    for quarantined in (*files.find_conflicts({}), *files.find_foreign_claims({}, KnownOwners())):
+    for quarantined in (
+        *files.find_conflicts({}),
+        *files.find_foreign_claims(_NOTHING_STORED, KnownOwners()),
+    ):
         yield from quarantined.violations
 
 
-def _check_recipients(tree: Tree, checked: list[CheckResult], recipients: Recipients) -> Iterator[Violation]:
-    for one in checked:
-        if one.manifest and one.manifest.data:
-            yield from recipients.check(tree.root, parse_document(one.path, one.manifest.data))
+def check_recipients(tree: Tree, recipients: Recipients) -> Iterator[Violation]:
+    """Warn about every sealed file, layers included, that is sealed to others than its rules name."""
+    for file in tree.files.values():
+        if b"sops" not in file.data:
+            continue
+        try:
+            yield from recipients.check(tree.root, parse_document(file.path, file.data))
+        except InvalidManifests:
+            continue  # reported by the check of the file

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -261,6 +262,27 @@ def find_reused_tokens(users: Iterable[User], known: Mapping[str, str]) -> list[
     return bad
 
 
+def find_renamed_owners(
+    desired: Mapping[UUID, str], stored: Iterable[StoredAgent], source: str, kept: Collection[str]
+) -> dict[str, str]:
+    """Return the owners whose folder was renamed, each with its new name, which nobody had before.
+
+    All agents of such an owner move together, and nothing is left of it. ``desired``: owners by agent.
+    ``kept``: the owners that files belong to, refused ones included. The owner at the top has no folder.
+    """
+    rows: dict[str, list[StoredAgent]] = defaultdict(list)
+    for row in stored:
+        rows[row.owner].append(row)
+    found = {}
+    for old in rows.keys() - set(kept) - {DEFAULT_OWNER}:
+        new = {desired.get(row.id, old) for row in rows[old]}
+        if len(new) == 1 and all(row.source == source for row in rows[old]):
+            found[old] = new.pop()
+    taken = {*rows, DEFAULT_OWNER}
+    names = [new for new in found.values() if new not in taken]
+    return {old: new for old, new in found.items() if names.count(new) == 1}
+
+
 def _list_hashes(user: User) -> list[str]:
     return [str(token.get("sha256")) for token in user.tokens]
 
@@ -295,6 +317,7 @@ def find_reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str])
         if others:
             message = f"a sealed value of this file belongs to owner {min(others)!r}"
             violation = _make_violation(manifest, "seal-reused", ("sops",), message)
+            violation = replace(violation, hint=violation.hint.replace("AGENT", manifest.slug))
             bad.append(Quarantined(manifest.path, (violation,)))
     return bad
 
@@ -320,5 +343,5 @@ _HINTS = {
     "owner-case": "rename the folder: some file systems cannot distinguish the two",
     "token-reused": "create a new token for this owner, and revoke this one: agentsd token create NAME",
     "email-duplicate": "an email belongs to one owner: use another one",
-    "seal-reused": "seal the secret again for this owner: agentsd edit FILE",
+    "seal-reused": "seal the secret again for this owner: agentsd rotate AGENT",
 }

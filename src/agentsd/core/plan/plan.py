@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from uuid import UUID
 
@@ -107,6 +107,7 @@ class DesiredState:
     users: Mapping[str, User]
     quarantined: tuple[Quarantined, ...] = ()
     checked: bytes = b""  # digest of the rules that the files were checked by
+    renamed: Mapping[str, str] = field(default_factory=dict)  # owners, each with its new name
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Plan:
     held_back: Sequence[str] = ()  # slugs that would be pruned, were nothing quarantined
     orphaned: tuple[StoredAgent, ...] = ()  # their files are gone, but ``prune: false`` keeps them
     rechecked: tuple[Manifest, ...] = ()  # unchanged, but checked again: by other rules, or now with a key
+    renamed: Mapping[str, str] = field(default_factory=dict)  # owners, each with its new name
 
     @property
     def empty(self) -> bool:
@@ -179,6 +181,7 @@ def make_plan(
         quarantined=desired.quarantined,
         held_back=_find_held_back(missing, leaving) if kept and prune else (),
         orphaned=tuple(sorted(orphaned, key=lambda row: row.slug)),
+        renamed=desired.renamed,
     )
 
 

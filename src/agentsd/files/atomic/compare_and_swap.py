@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
+from agentsd.files.atomic.lease import hold_lease
 from agentsd.files.atomic.temp_files import (
     TEMPORARY_NAME,
     compute_mark,
@@ -233,17 +233,9 @@ def _lock_where_supported(descriptor: int) -> bool:
 
 
 def _is_settled(displaced: Path, expected: bytes) -> bool:
-    """Return whether the displaced file contains ``expected`` and is not open for writing.
-
-    A read lease is not granted on a file that is open for writing (fcntl(2), "Leases").
-    """
-    with displaced.open("rb") as file:
-        try:
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except OSError as error:
-            if error.errno == errno.EAGAIN:
-                return False
-        return file.read() == expected
+    """Return whether the displaced file contains ``expected`` and is not open for writing."""
+    with displaced.open("rb") as file, hold_lease(file.fileno()) as at_rest:
+        return at_rest and file.read() == expected
 
 
 def _put_back(temporary: Path, path: Path, ours: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import signal
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -106,12 +107,29 @@ def _read_head(git_dir: Path) -> str | None:
 async def is_older(folder: Path, commit: str, applied: str) -> bool:
     """Return whether ``commit`` is a strict ancestor of ``applied``.
 
-    False if this clone lacks ``applied``.
+    False if this clone lacks ``applied``. Raises ``ConfigError`` where git cannot be asked.
     """
     if commit == applied:
         return False
-    code, _ = await _run_git(folder, "merge-base", "--is-ancestor", commit, applied)
-    return code == 0
+    ran = await run(folder, "merge-base", "--is-ancestor", commit, applied)
+    if ran.code == 127:
+        raise _make_unasked("git is not installed", "install git")
+    if _is_distrusted(ran):
+        top = find_repository(folder) or folder
+        reason = f"git does not trust {top}: another user owns it"
+        raise _make_unasked(reason, f"run: git config --global --add safe.directory {shlex.quote(str(top))}")
+    return ran.code == 0
+
+
+def _is_distrusted(ran: GitResult) -> bool:
+    return ran.code == 128 and "dubious ownership" in ran.complaint
+
+
+def _make_unasked(reason: str, remedy: str) -> ConfigError:
+    return ConfigError(
+        f"{reason}, so nothing shows whether this commit is older than the applied one",
+        hint=f"{remedy}; or, without that check, pass --allow-older",
+    )
 
 
 async def list_changed_files(folder: Path, ref: str) -> frozenset[str]:

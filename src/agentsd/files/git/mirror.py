@@ -31,6 +31,7 @@ _PAUSE_SECONDS = 0.02
 
 FETCHED_REF = "refs/agentsd/fetched"
 GOOD_REF = "refs/agentsd/good"
+"""Ref that keeps git from pruning the last good commit. Which one is applied, the store records."""
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LEFTOVER_PATTERNS = (
@@ -129,7 +130,7 @@ class Mirror:
             shutil.rmtree(scratch.folder, ignore_errors=True)
 
     async def keep(self, commit: str) -> None:
-        """Record ``commit`` as the last good one, and release what is not needed any more."""
+        """Keep the objects of ``commit``, the last good one, and release what is not needed any more."""
         async with self._alone() as held:
             await self.git("update-ref", GOOD_REF, commit, held=held)
             await self.git(
@@ -138,10 +139,9 @@ class Mirror:
                 held=held,
             )
 
-    async def good(self) -> str | None:
-        """Return the last commit that was kept."""
-        ran = await self.git("rev-parse", "--verify", "--quiet", f"{GOOD_REF}^{{commit}}")
-        return ran.text if ran.code == 0 and ran.text else None
+    async def has(self, commit: str) -> bool:
+        """Return whether ``commit`` is here, without the remote."""
+        return (await self.git("cat-file", "-e", f"{commit}^{{commit}}")).code == 0
 
     async def git(
         self,

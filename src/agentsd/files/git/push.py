@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
@@ -37,6 +38,39 @@ async def push_commits(
             f"there is no remote {named!r}", hint=f"git remote add {named} <url>, or do not push"
         )
     await _push_refspec(repository, spec, remote, timeout)
+    await _verify_arrival(repository, spec, remote, timeout)
+
+
+async def _verify_arrival(repository: Repository, spec: str, remote: str, timeout: float) -> None:
+    """Raise ``PushFailed`` if the remote took the commit and put its branch back, as a server's hook may.
+
+    A remote that does not answer this question has accepted the push.
+    """
+    source, _, target = spec.partition(":")
+    pushed = (await repository.ask("rev-parse", "--verify", "--quiet", f"{source}^{{commit}}")).text
+    options = ("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--quiet", "--end-of-options")
+    try:
+        ran = await repository.ask("ls-remote", "--end-of-options", remote, timeout=timeout)
+        if ran.code or not pushed:
+            return
+        refs = dict(line.split("\t", 1)[::-1] for line in ran.text.splitlines() if "\t" in line)
+        found = refs.get(_name_target(target, refs))
+        if found == pushed:
+            return
+        if found is not None and (await repository.ask("cat-file", "-e", f"{found}^{{commit}}")).code:
+            await repository.ask("fetch", *options, remote, found, timeout=timeout)
+        if found and not (await repository.ask("merge-base", "--is-ancestor", pushed, found)).code:
+            return  # another commit on top of it
+    except GitRefused:
+        return
+    raise PushFailed(
+        f"the remote {remote!r} accepted the commit and put its branch back",
+        hint="do its rules allow this push? a branch for each edit may be needed",
+    )
+
+
+def _name_target(target: str, refs: Mapping[str, str]) -> str:
+    return next((name for name in (target, f"refs/heads/{target}") if name in refs), target)
 
 
 async def _push_refspec(repository: Repository, spec: str, remote: str, timeout: float) -> None:

@@ -23,6 +23,7 @@ class Blob:
     name: str  # of the object, in hex
     size: int
     is_link: bool = False
+    is_submodule: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,16 @@ def insert_entry(root: Folder, line: bytes) -> None:
     """
     head, _, path = line.partition(b"\t")
     mode, kind, name, size = head.split()
-    if kind != b"blob":  # a submodule belongs to another repository
-        return
     *folders, last = os.fsdecode(path).split("/")
     node = root
     for part in folders:
         inner = node.entries.setdefault(part, Folder())
         assert isinstance(inner, Folder)  # noqa: S101  (a tree object names each entry once)
         node = inner
-    node.entries[last] = Blob(name.decode(), int(size), is_link=mode == b"120000")
+    if kind == b"blob":
+        node.entries[last] = Blob(name.decode(), int(size), is_link=mode == b"120000")
+    else:
+        node.entries[last] = Blob(name.decode(), 0, is_submodule=True)
 
 
 def iter_blobs(folder: Folder) -> Iterator[Blob]:
@@ -114,7 +116,9 @@ class CommitWalk:
             node = folder.entries[name]
             if self._budget.is_spent(path):
                 continue
-            if is_manifest_name(name):
+            if isinstance(node, Blob) and node.is_submodule:
+                yield f"{path}/", None, _make_submodule_violation(f"{path}/")
+            elif is_manifest_name(name):
                 yield self._manifest((*real, name), path)
             elif isinstance(node, Folder):
                 yield from self._enter(node, (*real, name), f"{path}/", within)
@@ -140,8 +144,10 @@ class CommitWalk:
         try:
             real, node = self._resolved(place)
         except _LinkFault as fault:
-            if attachment:  # targets of other links that leave the folder are unknown here
+            if attachment:
                 yield path, None, _make_link_violation(path, str(fault))
+            elif str(fault) == _OUTSIDE and _may_be_folder(place[-1]):
+                yield f"{path}/", None, _make_link_violation(f"{path}/", _OUTSIDE)
             return
         if isinstance(node, Blob):
             if attachment:
@@ -189,6 +195,19 @@ class CommitWalk:
                 raise _LinkFault("the target of this link does not exist")
             node = node.entries[part]
         return node
+
+
+def _may_be_folder(name: str) -> bool:
+    """Return whether a link may lead to a folder, whose agents must not be removed in silence.
+
+    A commit does not contain what is outside the folder of manifests. LICENSE and x.json are files.
+    """
+    return "." not in name and not name.isupper()
+
+
+def _make_submodule_violation(path: str) -> Violation:
+    hint = "pull mode reads one repository: put the files here, or watch a checkout with --path"
+    return Violation(path, "submodule", "this is a submodule, which is not read", hint)
 
 
 _OUTSIDE = "this link points outside the folder of manifests"

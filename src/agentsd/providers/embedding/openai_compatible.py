@@ -5,11 +5,15 @@ https://platform.openai.com/docs/api-reference/embeddings/create
 
 from __future__ import annotations
 
+import base64
+import sys
+from array import array
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.base import Vectors
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import VECTOR_LIMITS
 from agentsd.providers.network import HttpSettings, OptionalApiKey
@@ -44,6 +48,8 @@ class OpenAIEmbeddingSettings(HttpSettings):
     ] = "/v1/embeddings"
 
 
+COUNT_MAX = 1 << 53
+"""The largest count: JavaScript's largest exact integer."""
 BATCH_MAX = 128
 """Texts of one request: 128 vectors of 3,072 numbers are 400,000 values to parse at once."""
 
@@ -64,29 +70,53 @@ class OpenAIEmbedding:
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one vector for each text, in order: see ``Embedding``."""
-        vectors: list[list[float]] = []
+        vectors = Vectors()
         for start in range(0, len(texts), BATCH_MAX):
-            vectors += await self._some(list(texts[start : start + BATCH_MAX]))
+            some, tokens = await self._some(list(texts[start : start + BATCH_MAX]))
+            vectors += some
+            vectors.tokens = None if tokens is None else (vectors.tokens or 0) + tokens
         return vectors
 
     async def aclose(self) -> None:
         """Give up the claim on the session."""
         await self._endpoint.aclose()
 
-    async def _some(self, texts: list[str]) -> list[list[float]]:
+    async def _some(self, texts: list[str]) -> tuple[list[list[float]], int | None]:
         async with self._endpoint.post(encode_json(self._who, {**self._how, "input": texts})) as reply:
             answer = await reply.json()
-        return self._vectors(answer.get("data"), len(texts))
+        return self._vectors(answer.get("data"), len(texts)), _read_tokens(answer.get("usage"))
 
     def _vectors(self, rows: Any, count: int) -> list[list[float]]:
-        """Return the vectors of ``rows`` ordered by index: rows may come in any order."""
+        """Return the vectors of ``rows`` by their index, or in their order if none has one (Gemini)."""
         try:
-            if len(rows) > count:
+            if len(rows) != count:
                 raise ValueError
-            vectors = {int(row["index"]): [float(number) for number in row["embedding"]] for row in rows}
+            places = [row.get("index") for row in rows]
+            if all(place is None for place in places) or (count > 1 and set(places) == {0}):
+                places = list(range(count))
+            vectors = {
+                int(place): _read_vector(row["embedding"]) for place, row in zip(places, rows, strict=True)
+            }
             return [vectors[index] for index in range(count)]
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise make_protocol_error(self._who, "answered without a vector for each text") from None
+
+
+def _read_vector(value: Any) -> list[float]:
+    """Return a vector from numbers, or from base64 of little-endian float32, as some servers always send."""
+    if not isinstance(value, str):
+        return [float(number) for number in value]
+    numbers = array("f", base64.b64decode(value, validate=True))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+def _read_tokens(usage: Any) -> int | None:
+    counts = (
+        [usage.get(name) for name in ("prompt_tokens", "total_tokens")] if isinstance(usage, dict) else []
+    )
+    return next((count for count in counts if type(count) is int and 0 <= count <= COUNT_MAX), None)
 
 
 def build_client(settings: OpenAIEmbeddingSettings, sessions: HttpSessions) -> OpenAIEmbedding:

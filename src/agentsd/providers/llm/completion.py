@@ -25,6 +25,7 @@ from uuid import uuid4
 import orjson
 
 from agentsd.providers.errors import VendorRef, make_protocol_error, make_reported_error, refuse_error
+from agentsd.providers.llm.surrogates import REPLACEMENT, is_encodable, join_halves
 from agentsd.providers.redaction import RedactedStream, Redactor
 
 CHOICES_MAX = 128
@@ -93,12 +94,13 @@ _DETAIL_FORMATS = frozenset(
 class Normalizer:
     """Normalizer of one answer of a vendor, whole or in chunks. Raises ``ProviderError`` only."""
 
-    __slots__ = ("_masked", "_redactor", "_streams", "who")
+    __slots__ = ("_halves", "_masked", "_redactor", "_streams", "who")
 
     def __init__(self, who: VendorRef, redactor: Redactor) -> None:
         self.who = who
         self._redactor = redactor
         self._streams: dict[tuple[Any, ...], RedactedStream] | None = None
+        self._halves: dict[tuple[Any, ...], str] = {}  # of characters, at the end of a text so far
         self._masked = False  # part of this choice was masked or held back
 
     def whole(self, answer: object) -> dict[str, Any]:
@@ -232,7 +234,7 @@ class Normalizer:
     def _call(self, index: int, position: int, call: object, body: str) -> dict[str, Any]:
         value = self._object(call)
         at = _read_index(value, position, CALLS_MAX)
-        out: dict[str, Any] = {"index": at} if body == "delta" else {}
+        out: dict[str, Any] = {"index": at} if body == "delta" and value.get("index") == at else {}
         identifier = value.get("id")
         if body == "message" or (isinstance(identifier, str) and identifier):
             out["id"] = self._call_id(identifier)
@@ -366,6 +368,8 @@ class Normalizer:
     # Texts
 
     def _text(self, key: tuple[Any, ...], text: str) -> str:
+        if self._halves or not (text.isascii() or is_encodable(text)):
+            text = self._join(key, text)
         if not self._redactor.masked:
             return text
         if self._streams is None:
@@ -377,6 +381,14 @@ class Normalizer:
             masked = stream.take(text)
         self._masked = self._masked or masked != text
         return masked
+
+    def _join(self, key: tuple[Any, ...], text: str) -> str:
+        """Join ``text`` with half a character that the last piece ended with."""
+        text, rest = join_halves(self._halves.pop(key, ""), text)
+        if rest and self._streams is not None:
+            self._halves[key] = rest
+            return text
+        return text + REPLACEMENT if rest else text
 
     def _is_word(self, shape: re.Pattern[str], word: str) -> bool:
         return shape.fullmatch(word) is not None and not self._redactor.touches(word)

@@ -49,6 +49,8 @@ class EchoSettings(ProviderSettings):
 class Echo:
     """Client that answers without asking a server."""
 
+    may_be_empty = True  # it repeats what the user wrote, if only nothing
+
     def __init__(self, settings: EchoSettings) -> None:
         self._reply = settings.reply
         self._delay = settings.delay_seconds

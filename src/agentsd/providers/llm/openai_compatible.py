@@ -165,30 +165,37 @@ class OpenAICompatible:
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return one whole ``chat.completion`` object. Raises ``ProviderError``."""
         async with self._endpoint.post(self._body(request, stream=False)) as reply:
-            answer = await reply.json()
-        if not isinstance(answer.get("choices"), list):
-            raise make_protocol_error(self._who, "answered without choices")
-        return answer
+            return await reply.json()
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Yield ``chat.completion.chunk`` objects as they come. Raises ``ProviderError``.
 
         An end without ``[DONE]`` is accepted once a ``finish_reason`` was received; before that it
-        is ``ProviderUnavailable``. Closing the iterator closes the connection.
+        is ``ProviderUnavailable``. A server that cannot stream answers with one whole completion, which is
+        passed on as one chunk. Closing the iterator closes the connection.
         """
         async with self._endpoint.post(self._body(request, stream=True), accept="text/event-stream") as reply:
-            if reply.content_type == "application/json":  # an error, or a server that cannot stream
-                await reply.json()
-                raise make_protocol_error(self._who, "answered a request for a stream without streaming")
+            if reply.content_type == "application/json":
+                yield _convert_to_chunk(await reply.json())
+                return
             finished = done = False
             async with aclosing(reply.events()) as events:
                 async for event in events:
                     if done := event.strip() == DONE_EVENT:
                         break
+                    if not event or event.isspace():  # a keep-alive of some servers
+                        continue
                     chunk = decode_json(self._who, event, CHAT_LIMITS)
-                    if isinstance(chunk.get("choices"), list):
-                        finished = finished or _has_finished(chunk["choices"])
+                    choices = chunk.get("choices")
+                    if isinstance(choices, list):
+                        finished = finished or _has_finished(choices)
                         yield chunk
+                    elif isinstance(chunk.get("usage"), dict):
+                        yield chunk
+                    elif chunk.get("type") != "ping":
+                        raise make_protocol_error(
+                            self._who, "sent an event that is not a chunk of a completion"
+                        )
             if not (done or finished):
                 raise make_closed_early_error(self._who)
             await reply.linger()
@@ -218,6 +225,13 @@ def _rename_keys(
         name = renames.get(key, key)
         if name is not None:
             yield name, value
+
+
+def _convert_to_chunk(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a whole completion as one chunk."""
+    choices = answer.get("choices")
+    listed = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+    return {**answer, "choices": [{**one, "delta": one.get("message")} for one in listed]}
 
 
 def _has_finished(choices: list[Any]) -> bool:

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from copy import copy
 from time import perf_counter
 from typing import Any, Generic, TypeVar, cast
 
@@ -36,6 +37,12 @@ COOLDOWN_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
+class _Rest:
+    """Time of a member's rest, shared by its copies."""
+
+    until = 0.0
+
+
 class ChainMember(Generic[P]):
     """Provider in a chain."""
 
@@ -53,11 +60,22 @@ class ChainMember(Generic[P]):
         self.kind = kind
         self.name = name
         self.retries = retries
-        self.rests_until = 0.0  # by ``perf_counter``
+        self._rest = _Rest()
         self._places = asyncio.Semaphore(limit) if limit else None
         self._metrics = metrics
         self._requests = metrics.provider_requests.labels(kind, name)
         self._first = metrics.provider_first_seconds.labels(kind, name)
+
+    @property
+    def rests_until(self) -> float:
+        """Return the time until which it is skipped where another replaces it, by ``perf_counter``."""
+        return self._rest.until
+
+    def replace_provider(self, provider: P) -> ChainMember[P]:
+        """Return this member with ``provider`` for one request; its limits and its rest are shared."""
+        member = copy(self)
+        member.provider = provider
+        return member
 
     async def once(self, ask: Callable[[P], Awaitable[T]]) -> T:
         """Try one whole answer, and count it.
@@ -117,7 +135,8 @@ class ChainMember(Generic[P]):
 
         A timeout is not retried: the caller has waited long enough.
         """
-        if number >= self.retries or not isinstance(error, (ProviderUnavailable, ProviderRateLimited)):
+        known = isinstance(error, (ProviderUnavailable, ProviderRateLimited)) and error.retryable
+        if number >= self.retries or not known:
             return None
         said = (error.retry_after or 0.0) if isinstance(error, ProviderRateLimited) else 0.0
         if said > RETRY_AFTER_MAX_SECONDS:
@@ -130,7 +149,7 @@ class ChainMember(Generic[P]):
         self._metrics.provider_failures.labels(self.kind, self.name).inc()
         if isinstance(error, ProviderRejected):
             return
-        self.rests_until = perf_counter() + COOLDOWN_SECONDS
+        self._rest.until = perf_counter() + COOLDOWN_SECONDS
         _log.warning(
             "a provider did not answer",
             extra={"kind": self.kind, "provider": self.name, "error": type(error).__name__},
@@ -174,8 +193,9 @@ class ChainCall(Generic[P, T]):
         self, start: Callable[[P], AsyncIterator[T]], tape: Tape[Any] | None = None, *, heard: bool = False
     ) -> None:
         self.answered = False
-        self.failure: ProviderError | None = None  # the first one
+        self.failure: ProviderError | None = None  # the last one of the first member that failed
         self.latest: ProviderError | None = None
+        self.tries = 0  # that failed
         self._start = start
         self._tape = tape
         self._heard = heard
@@ -195,11 +215,14 @@ class ChainCall(Generic[P, T]):
                 self.answered = True
                 return
             except ProviderError as error:
+                self.tries += 1
+                error.tries = self.tries
                 if not self._repeatable(error):
                     raise
-                self.failure, self.latest = self.failure or error, error
+                self.latest = error
                 pause = member.pause(error, number)
             if pause is None:
+                self.failure = self.failure or self.latest
                 return
             await asyncio.sleep(pause)
 
@@ -238,28 +261,31 @@ class Chain(Generic[P]):
 
         failure: ProviderError | None = None
         error: ProviderError | None = None
+        tries = 0
         for member in self._in_order():
             error = None
             for number in range(1 + member.retries):
                 try:
                     return await member.once(ask)
                 except ProviderError as caught:
-                    error = caught
-                failure = failure or error
+                    error, tries = caught, tries + 1
                 pause = member.pause(error, number)
                 if pause is None:
                     break
                 await asyncio.sleep(pause)
+            failure = failure or error
             member.rest(error)
+        failure = failure or ProviderUnavailable("no provider was called")
+        failure.tries = tries
         try:
-            raise failure or ProviderUnavailable("no provider was called")
+            raise failure
         finally:
             failure = error = None  # they refer to this frame
 
     async def stream(self, call: ChainCall[P, T]) -> AsyncGenerator[T, None]:
         """Yield an answer as it comes.
 
-        Raises the first provider's ``ProviderError`` if none answers.
+        Raises the first provider's last ``ProviderError`` if none answers.
         """
         for member in self._in_order():
             async with aclosing(call.ask(member)) as items:
@@ -269,6 +295,7 @@ class Chain(Generic[P]):
                 return
             member.rest(call.latest)
         if call.failure is not None:
+            call.failure.tries = call.tries
             try:
                 raise call.failure
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from pydantic import Field
 from agentsd.providers.base import Transcript
 from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import NetworkSettings
+from agentsd.providers.options import ListeningOptions, refuse_options
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.websocket import Frame, FrameReader, SocketClient, frame_pieces
@@ -56,6 +58,14 @@ class Whisper(SocketClient):
         super().__init__(settings, sessions, url=settings.url.rstrip("/") + settings.path, query=query)
         self.sample_rate = settings.sample_rate
 
+    def tune(self, options: ListeningOptions) -> Whisper:
+        """Return this recogniser for another language. Raises ``OptionRefused``."""
+        refuse_options(self.who.vendor, options, ("language",))
+        tuned = copy(self)
+        if options.language is not None:
+            tuned._query = {**self._query, "language": options.language}
+        return tuned
+
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
         """Yield transcripts as they come: see ``STT``."""
         return self.converse(frame_pieces(pcm, bytes, last=["end"]), _Reader(self.who))
@@ -64,6 +74,7 @@ class Whisper(SocketClient):
 class _Reader(FrameReader[Transcript]):
     def __init__(self, who: VendorRef) -> None:
         super().__init__(who)
+        self._answered = False  # a transcript came, if only an empty one
         self._pending = False  # a partial transcript waits for its final one
 
     def read(self, frame: Frame) -> Transcript | None:
@@ -71,12 +82,13 @@ class _Reader(FrameReader[Transcript]):
         text, final = message.get("transcript"), message.get("is_final") is True
         if not isinstance(text, str):
             return None
+        self._answered = True
         self._pending = bool(text) and not final
         self.quiet = QUIET_SECONDS if final and self.asked_all else None
         return Transcript(text, final) if text else None
 
     def may_close(self) -> bool:
-        return not self._pending
+        return self._answered and not self._pending
 
 
 def build_client(settings: WhisperSettings, sessions: HttpSessions) -> Whisper:

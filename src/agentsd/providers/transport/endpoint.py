@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import orjson
 
 from agentsd.core.errors import ProviderError
 from agentsd.providers.base import ProviderRejected
+from agentsd.providers.error_codes import TEXT_CHARACTERS_MAX, unwrap_error
 from agentsd.providers.errors import (
     VendorRef,
     make_forbidden_error,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 ERROR_BODY_BYTES_MAX = 64 << 10
 """Bytes of an error's body that are searched for its machine code."""
+LENIENT_BYTES_MAX = 1 << 20
+"""Bytes of a JSON text that the standard library parses, where orjson refuses it: ten times as slow."""
 LINGER_SECONDS = 0.25
 """Timeout for the end of a finished stream, so that its connection can be reused."""
 
@@ -125,8 +129,8 @@ class _Exchange(AbstractAsyncContextManager["VendorReply"]):
                 self._response = response
                 return VendorReply(response, endpoint)
             try:
-                code = await _read_error_code(response) if response.status >= 400 else None
-                raise make_status_error(endpoint.who, response.status, response.headers, code)
+                error = await _read_error(response) if response.status >= 400 else None
+                raise make_status_error(endpoint.who, response.status, response.headers, error)
             finally:
                 _leave(response)
 
@@ -212,28 +216,35 @@ class VendorReply:
 
         Comments keep a stream alive, but not for ever: an event must come within ``timeouts.silence``.
         """
-        who, limits, silence = self._endpoint.who, self._endpoint.limits, self._endpoint.timeouts.silence
-        parser, latest = EventParser(limits.event), monotonic()
+        who, parser, found = self._endpoint.who, EventParser(self._endpoint.limits.event), False
         try:
-            data = await self.read(first=True)
-            while data:
-                for part in slice_data(data):
-                    events = parser.feed(part)
+            async with aclosing(self._parse_events(parser)) as batches:
+                async for events in batches:
                     for event in events:
+                        found = True
                         yield _check_event(who, event)
-                    if events:
-                        latest = monotonic()
-                    if len(data) > SLICE_BYTES:
-                        await yield_to_others()
-                if parser.lines > limits.lines:
-                    raise make_too_large_error(who, "a stream", limits.lines, "lines")
-                if monotonic() - latest > silence:
-                    raise make_timeout_error(who)
-                data = await self.read()
         except EventTooLong:
-            raise make_too_large_error(who, "an event", limits.event) from None
-        for event in parser.close():
-            yield _check_event(who, event)
+            raise make_too_large_error(who, "an event", self._endpoint.limits.event) from None
+        if parser.foreign and not found:
+            raise make_protocol_error(who, "answered with a text that is not a stream of events")
+
+    async def _parse_events(self, parser: EventParser) -> AsyncGenerator[Sequence[bytes], None]:
+        """Yield the events of each slice as it comes, at last those that the end completes."""
+        who, limits, silence = self._endpoint.who, self._endpoint.limits, self._endpoint.timeouts.silence
+        latest, data = monotonic(), await self.read(first=True)
+        while data:
+            for part in slice_data(data):
+                if events := parser.feed(part):
+                    yield events
+                    latest = monotonic()
+                if len(data) > SLICE_BYTES:
+                    await yield_to_others()
+            if parser.lines > limits.lines:
+                raise make_too_large_error(who, "a stream", limits.lines, "lines")
+            if monotonic() - latest > silence:
+                raise make_timeout_error(who)
+            data = await self.read()
+        yield parser.close()
 
     async def linger(self) -> None:
         """Read the small rest of a finished stream, so that its connection can be used again."""
@@ -329,19 +340,30 @@ def _count_commas(data: bytes | str) -> int:
 
 
 def _parse_json(data: bytes | str) -> Any:
+    """Return ``data`` parsed, as Python and JavaScript write JSON, too; None if it is not JSON."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
+        return _parse_leniently(data) if len(data) <= LENIENT_BYTES_MAX else None
+
+
+def _parse_leniently(data: bytes | str) -> Any:
+    """Return JSON with NaN (as null), half a surrogate pair or half a character at the end of a text."""
+    text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
+    try:
+        return json.loads(text, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
         return None
 
 
-async def _read_error_code(response: aiohttp.ClientResponse) -> object:
-    """Return the machine code of an error's body, if it is short, comes at once and has one."""
+async def _read_error(response: aiohttp.ClientResponse) -> object:
+    """Return the error object of a refusal's body, if it is short, comes at once and has one."""
+    data = b""
     try:
         async with limit_time(1.0):
-            data = await response.content.read(ERROR_BODY_BYTES_MAX)
-    except Exception:  # the status suffices; an unreadable body adds nothing
-        return None
-    value = _parse_json(data)
-    error = value.get("error") if isinstance(value, dict) else None
-    return (error.get("code") or error.get("type")) if isinstance(error, dict) else None
+            while len(data) < ERROR_BODY_BYTES_MAX and (more := await response.content.readany()):
+                data += more
+    except Exception:  # the status suffices; what came until now may add to it
+        data = data[:ERROR_BODY_BYTES_MAX]
+    found = unwrap_error(_parse_json(data[:ERROR_BODY_BYTES_MAX]))
+    return found or {"message": data[:TEXT_CHARACTERS_MAX].decode("utf-8", "replace")}

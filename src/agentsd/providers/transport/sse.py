@@ -5,7 +5,8 @@ lines end with LF, CRLF or CR, a line that starts with ``:`` is a comment, sever
 lines of one event are joined by a line feed. One leniency: an event that the end of the stream
 cut short of its blank line still counts, because some servers never send that line.
 
-An event named ``error``, and a line ``error: …`` (llama.cpp's server), are ``ErrorEvent``.
+An event named ``error``, and a line ``error: …`` (llama.cpp's server), are ``ErrorEvent``. A line that is a
+JSON object, without ``data:``, is an event: servers that fail in a stream write a bare one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from agentsd.providers.limits import CHAT_LIMITS
 
 LINE_OVERHEAD_BYTES = 32
 """Overhead of a line beside its text: a million empty ones use memory, too."""
+
+
+_IGNORED = (b":", b"id", b"retry", b"data", b"event")
+"""Beginnings of lines that a stream may contain and that mean nothing here."""
 
 
 class EventTooLong(ValueError):
@@ -27,10 +32,11 @@ class ErrorEvent(bytes):
 class EventParser:
     """Parser of chunks of bytes, cut anywhere, into the ``data`` of events of at most ``limit`` bytes."""
 
-    __slots__ = ("_after_cr", "_data", "_failed", "_limit", "_rest", "_size", "lines")
+    __slots__ = ("_after_cr", "_data", "_failed", "_limit", "_rest", "_size", "foreign", "lines")
 
     def __init__(self, limit: int = CHAT_LIMITS.event) -> None:
         self.lines = 0  # that came, comments included
+        self.foreign = False  # a line came that is not of such a stream: HTML, a text
         self._limit = limit
         self._rest = bytearray()  # an unfinished line
         self._data: list[bytes] = []  # data lines of the unfinished event
@@ -83,6 +89,10 @@ class EventParser:
             self._add(line[6:].strip())
         elif line.startswith(b"\xef\xbb\xbfdata:"):  # a byte order mark before the first line
             self._line(line[3:], events)
+        elif not line.startswith(_IGNORED):
+            self.foreign = True
+            if line.startswith(b"{") and not self._data:
+                events.append(line)
 
     def _add(self, value: bytes) -> None:
         self._data.append(value)

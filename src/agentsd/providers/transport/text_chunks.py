@@ -40,6 +40,11 @@ async def split_sentences(text: AsyncIterator[str]) -> AsyncGenerator[str, None]
         yield rest.strip()
 
 
+def is_speakable(text: str) -> bool:
+    """Return whether ``text`` contains a letter or a digit, so that silence is not a way to say it."""
+    return any(char.isalnum() for char in text)
+
+
 def _find_last_space(text: str) -> int:
     """Return the index after the last space; 0 without one."""
     return next((index for index in range(len(text), 0, -1) if text[index - 1].isspace()), 0)

@@ -12,7 +12,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agentsd.audio.pcm import BadAudio, SampleJoiner, decode_base64_audio
+from agentsd.audio.pcm import BadAudio, decode_base64_audio
+from agentsd.audio.pcm_stream import PcmStream
 from agentsd.providers.base import ProviderUnavailable
 from agentsd.providers.errors import (
     VendorRef,
@@ -69,24 +70,36 @@ class FrameReader(Generic[T]):
         """Return whether a normal close (1000) is a valid end now, for vendors whose end marker it is."""
         return False
 
+    def rest(self) -> T | None:
+        """Return what is left at a valid end, or None. Raises ``ProviderError``."""
+        return None
+
     def message(self, frame: Frame) -> dict[str, Any]:
         """Return ``frame`` as a JSON object; raise an error object."""
         return decode_json(self.who, frame)
 
 
 class SpeechReader(FrameReader[bytes]):
-    """Reader of audio: whole samples, from base64 or binary."""
+    """Reader of audio: whole samples at ``rate`` hertz, from base64 or binary."""
 
-    def __init__(self, who: VendorRef) -> None:
+    def __init__(self, who: VendorRef, rate: int) -> None:
         super().__init__(who)
-        self._samples = SampleJoiner()
+        self._pcm = PcmStream(rate)
 
     def samples(self, audio: object) -> bytes | None:
         """Return whole samples from base64 text or bytes; None for nothing."""
         if not audio:
             return None
         try:
-            return self._samples.take(audio if isinstance(audio, bytes) else decode_base64_audio(audio))
+            found = self._pcm.take(audio if isinstance(audio, bytes) else decode_base64_audio(audio))
+        except BadAudio as error:
+            raise make_protocol_error(self.who, str(error)) from None
+        return found or None
+
+    def rest(self) -> bytes | None:
+        """Return the last samples, or None."""
+        try:
+            return self._pcm.end() or None
         except BadAudio as error:
             raise make_protocol_error(self.who, str(error)) from None
 
@@ -162,11 +175,13 @@ async def run_conversation(
             frame = await socket.receive(reader.quiet)
             if frame is None:
                 socket.end(reader)
-                return
+                break
             item = reader.read(frame)
             socket.check(useful=item is not None)
             if item is not None:
                 yield item
+        if (rest := reader.rest()) is not None:
+            yield rest
     finally:
         pump.cancel()
         try:

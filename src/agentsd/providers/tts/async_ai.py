@@ -77,7 +77,8 @@ class AsyncAI(SocketClient):
         """Yield PCM as it comes: see ``TTS``."""
         end = self._json({"transcript": ""})
         return self.converse(
-            frame_pieces(split_words(text), self._say, first=[self._opening], last=[end]), _Reader(self.who)
+            frame_pieces(split_words(text), self._say, first=[self._opening], last=[end]),
+            _Reader(self.who, self.sample_rate),
         )
 
     def _say(self, piece: str) -> Frame:

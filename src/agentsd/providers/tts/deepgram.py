@@ -60,7 +60,9 @@ class DeepgramSpeak(SocketClient):
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
-        return self.converse(frame_pieces(split_words(text), self._say, last=[FLUSH]), _Reader(self.who))
+        return self.converse(
+            frame_pieces(split_words(text), self._say, last=[FLUSH]), _Reader(self.who, self.sample_rate)
+        )
 
     def _say(self, piece: str) -> Frame:
         return encode_json(self.who, {"type": "Speak", "text": piece}).decode()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import ApiKey, NetworkSettings
+from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.schema import Url
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -77,10 +79,17 @@ class Hume(SocketClient):
         self._how: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
         self._how["voice"] = {"id": settings.voice_id}
 
+    def tune(self, options: SpeechOptions) -> Hume:
+        """Return this voice at the requested speed. Raises ``OptionRefused``."""
+        tuned, speed = copy(self), check_speed(self.who.vendor, options, 0.5, 2)
+        if speed is not None:
+            tuned._how = {**self._how, "speed": speed}
+        return tuned
+
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
         return self.converse(
-            frame_pieces(split_words(text), self._say, last=[FLUSH, CLOSE]), _Reader(self.who)
+            frame_pieces(split_words(text), self._say, last=[FLUSH, CLOSE]), _Reader(self.who, SAMPLE_RATE)
         )
 
     def _say(self, piece: str) -> Frame:
@@ -88,8 +97,8 @@ class Hume(SocketClient):
 
 
 class _Reader(SpeechReader):
-    def __init__(self, who: VendorRef) -> None:
-        super().__init__(who)
+    def __init__(self, who: VendorRef, rate: int) -> None:
+        super().__init__(who, rate)
         self._whole = False  # the last snippet's last chunk has come
 
     def read(self, frame: Frame) -> bytes | None:

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from copy import copy
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import BadAudio, SampleJoiner
-from agentsd.audio.wav import WavHeader, parse_wav_header
-from agentsd.providers.errors import VendorRef, make_protocol_error, make_wrong_rate_error
+from agentsd.audio.pcm import BadAudio
+from agentsd.audio.pcm_stream import PcmStream
+from agentsd.providers.errors import VendorRef, make_empty_error, make_protocol_error, make_wrong_rate_error
 from agentsd.providers.network import HttpSettings, OptionalApiKey
+from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, VendorReply, encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import split_sentences
+from agentsd.providers.transport.text_chunks import is_speakable, split_sentences
 from agentsd.providers.vendor import Vendor
 
-HEADER_BYTES_MAX = 4096
-"""Bytes in which a WAV header must end."""
+_TEXT_TYPES = ("text/", "application/json", "application/problem", "application/xml", "application/xhtml")
 
 
 class OpenAISpeechSettings(HttpSettings):
@@ -81,6 +82,13 @@ class OpenAISpeech:
         }
         self._how = settings.add_body(own)
 
+    def tune(self, options: SpeechOptions) -> OpenAISpeech:
+        """Return this voice at the requested speed. Raises ``OptionRefused``."""
+        tuned, speed = copy(self), check_speed(self._who.vendor, options, 0.25, 4)
+        if speed is not None:
+            tuned._how = {**self._how, "speed": speed}
+        return tuned
+
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes: see ``TTS``."""
         async with aclosing(split_sentences(text)) as pieces:
@@ -89,43 +97,39 @@ class OpenAISpeech:
                 async with self._endpoint.post(body, accept="audio/*") as reply:
                     if reply.content_type == "application/json":
                         await reply.json()
-                        raise make_protocol_error(self._who, "answered with JSON instead of audio")
-                    samples = SampleJoiner()
-                    data = await self._first(reply)
-                    while data:
-                        chunk = samples.take(data)
-                        if chunk:
+                    if reply.content_type.startswith(_TEXT_TYPES):
+                        raise make_protocol_error(self._who, "answered with a text instead of audio")
+                    heard = False
+                    async with aclosing(self._read_samples(reply)) as chunks:
+                        async for chunk in chunks:
+                            heard = True
                             yield chunk
-                        data = await reply.read()
+                if not heard and is_speakable(sentence):
+                    raise make_empty_error(self._who, "sound")
 
     async def aclose(self) -> None:
         """Give up the claim on the session."""
         await self._endpoint.aclose()
 
-    async def _first(self, reply: VendorReply) -> bytes:
-        """Return the first bytes of PCM: of a WAV, those after its header, whose rate must be right."""
-        data = await reply.read(first=True)
-        if not self._wav:
-            return data
-        while True:
-            header = self._header(data)
-            more = b"" if header and len(data) > header.size else await reply.read()
-            if header and (more or len(data) > header.size):
-                return data[header.size :] + more
-            if not more:
-                return b""
-            data += more
+    async def _read_samples(self, reply: VendorReply) -> AsyncGenerator[bytes, None]:
+        """Yield PCM at the manifest's rate, also of WAV that comes instead.
 
-    def _header(self, data: bytes) -> WavHeader | None:
+        WAV that was asked for must have this rate, so that the manifest is corrected.
+        """
+        pcm = PcmStream(self.sample_rate)
         try:
-            header = parse_wav_header(data)
+            data = await reply.read(first=True)
+            while data:
+                chunk = pcm.take(data)
+                if self._wav and pcm.wav_rate not in (None, self.sample_rate):
+                    raise make_wrong_rate_error(self._who, pcm.wav_rate or 0, self.sample_rate)
+                if chunk:
+                    yield chunk
+                data = await reply.read()
+            if rest := pcm.end():
+                yield rest
         except BadAudio as error:
             raise make_protocol_error(self._who, str(error)) from None
-        if header and header.rate != self.sample_rate:
-            raise make_wrong_rate_error(self._who, header.rate, self.sample_rate)
-        if header is None and len(data) > HEADER_BYTES_MAX:
-            raise make_protocol_error(self._who, "sent a WAV header without an end")
-        return header
 
 
 def build_client(settings: OpenAISpeechSettings, sessions: HttpSessions) -> OpenAISpeech:

@@ -129,6 +129,13 @@ async def load_seal_owners(connection: AsyncConnection, fingerprints: Collection
     return dict(await cursor.fetchall())
 
 
+async def rename_owners(connection: AsyncConnection, renamed: Mapping[str, str]) -> None:
+    """Give what belongs to each owner, history included, to its new name: seals, and hashes of tokens."""
+    for old, new in renamed.items():
+        await connection.execute("UPDATE seals SET owner = %s WHERE owner = %s", (new, old))
+        await connection.execute("UPDATE token_hashes SET owner = %s WHERE owner = %s", (new, old))
+
+
 async def load_changed(connection: AsyncConnection, since: int, now: Head | None = None) -> LoadedRows:
     """Load rows with ``version > since``, tombstones included; ``now``: the head, where it is known.
 

@@ -15,7 +15,10 @@ from aiohttp import web
 from agentsd.core.trust.rules import NO_ORIGIN, normalise_origin
 
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-EXPOSED_HEADERS = "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Agent, X-Agent-Version"
+EXPOSED_HEADERS = (
+    "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Agent, X-Agent-Version, X-Request-ID, "
+    "x-should-retry"
+)
 PREFLIGHT_SECONDS = 600
 _HEADER_NAMES_MAX = 2000
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+( *, *[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")

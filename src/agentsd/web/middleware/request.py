@@ -29,6 +29,7 @@ from agentsd.web.http.problem import (
     make_internal_error,
     make_not_ready,
 )
+from agentsd.web.http.request_id import begin_request
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.auth import PRINCIPAL, SESSION_COOKIE, AccessPolicy, parse_bearer
 from agentsd.web.middleware.memory_budget import (
@@ -74,7 +75,7 @@ def request_middleware(
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        started = perf_counter()
+        started, request_id = perf_counter(), begin_request(request)
         status, work = CLIENT_GONE_STATUS, None
         guard = getattr(request.protocol, "guard", None)
         if guard is not None:
@@ -101,7 +102,7 @@ def request_middleware(
             status = problem.status
             if has_begun(request):
                 cut_connection(request)
-            response = problem.response(request.path)
+            response = problem.response(request.path, request_id)
         finally:
             if work is not None and budgets is not None:
                 budgets.leave(work)

@@ -1,6 +1,6 @@
 """Sending of a streamed answer as server-sent events, for every interface that has one.
 
-An error before the first chunk is raised, and so an HTTP status; a later one is the last frame. When
+An error before anything was sent is raised, and so an HTTP status; a later one is the last frame. When
 the client leaves, aiohttp cancels the handler, which closes the vendor's stream.
 """
 
@@ -15,9 +15,11 @@ from aiohttp import web
 
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
+from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem, from_error, make_internal_error
-from agentsd.web.http.sse import SSE_HEADERS, write_frame
+from agentsd.web.http.request_id import get_request_id
+from agentsd.web.http.sse import SSE_HEADERS, KeptStream
 from agentsd.web.middleware.request import log_unexpected_error
 from agentsd.web.openai.models import make_agent_headers
 
@@ -34,7 +36,7 @@ class AnswerFrames(Protocol):
     def end(self) -> bytes:
         """Return the last frames of an answer that is complete."""
 
-    def fail(self, problem: Problem) -> bytes:
+    def fail(self, problem: Problem, request_id: str) -> bytes:
         """Return the last frame of an answer that failed."""
 
 
@@ -56,41 +58,43 @@ class CompletionFrames:
         """Return the mark of the end."""
         return b"data: [DONE]\n\n"
 
-    def fail(self, problem: Problem) -> bytes:
+    def fail(self, problem: Problem, request_id: str) -> bytes:
         """Return the error as one frame."""
-        return _encode_data(problem.as_openai())
+        return _encode_data(problem.as_frame(request_id))
 
 
 async def send_answer(
     request: web.Request, agent: LiveAgent, answer: AsyncGenerator[dict[str, Any], None], frames: AnswerFrames
 ) -> web.StreamResponse:
-    """Send ``answer`` as it comes. Raises the errors that come before its first chunk."""
-    async with aclosing(answer) as chunks:
-        first = await anext(chunks, None)
-        response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
-        await response.prepare(request)
-        await _write(response, frames.begin())
+    """Send ``answer`` as it comes. Raises the errors that come before anything was sent."""
+    response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
+    async with (
+        aclosing(answer) as chunks,
+        KeptStream(request, response, request.app[APP_CONTEXT].keep_alive_seconds) as out,
+    ):
+        opening: bytes | None = None
         try:
-            if first is not None:
-                await _write(response, frames.take(first))
             async for chunk in chunks:
-                await _write(response, frames.take(chunk))
+                opening, head = b"", frames.begin() if opening is None else b""
+                if frame := head + frames.take(chunk):
+                    await out.write(frame)
             last = frames.end()
-        except AgentsdError as error:
-            last = frames.fail(from_error(error))
         except ConnectionError:
             raise  # the client disconnected
         except Exception as error:
-            log_unexpected_error(error)
-            last = frames.fail(make_internal_error())
-        await _write(response, last)
-        await response.write_eof()
-        return response
+            if not out.begun:
+                raise
+            last = frames.fail(_make_problem(error), get_request_id(request))
+        await out.write((frames.begin() if opening is None else b"") + last)
+    await response.write_eof()
+    return response
 
 
-async def _write(response: web.StreamResponse, frames: bytes) -> None:
-    if frames:
-        await write_frame(response, frames)
+def _make_problem(error: Exception) -> Problem:
+    if isinstance(error, AgentsdError):
+        return from_error(error)
+    log_unexpected_error(error)
+    return make_internal_error()
 
 
 def _encode_data(value: Mapping[str, Any]) -> bytes:

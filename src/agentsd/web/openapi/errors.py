@@ -34,7 +34,11 @@ ERRORS: dict[int, ErrorStatus] = {
     400: ErrorStatus(
         "The request is malformed; `param` names the invalid field.",
         _INVALID_CODES,
-        (*_INVALID_CODES, "provider_rejected"),
+        (
+            *(*_INVALID_CODES, "agent_unavailable", "provider_rejected", "content_filter"),
+            *("context_length_exceeded", "invalid_function_parameters", "max_tokens_reached"),
+            "unsupported_option",
+        ),
     ),
     401: ErrorStatus(
         "No valid bearer token was sent.", ("unauthorized",), ("invalid_api_key",), ("WWW-Authenticate",)
@@ -72,18 +76,21 @@ ERRORS: dict[int, ErrorStatus] = {
     429: ErrorStatus(
         "Too many requests, here or at the provider.",
         ("rate_limited", "owner_busy"),
-        ("rate_limit_exceeded", "owner_busy", "provider_rate_limited"),
+        ("rate_limit_exceeded", "owner_busy", "provider_rate_limited", "insufficient_quota"),
         _RETRY_HEADERS,
     ),
     500: ErrorStatus("Internal error; the details are in the server's log.", ("internal",)),
     502: ErrorStatus(
         "The provider refused the agent's key, or returned an invalid response.",
-        ("provider_auth", "provider_forbidden", "provider_not_found", "provider_protocol", "provider_error"),
+        (
+            *("provider_auth", "provider_forbidden", "provider_not_found", "provider_protocol"),
+            *("provider_empty", "provider_error", "invalid_api_key", "model_not_found"),
+        ),
     ),
     503: ErrorStatus(
-        "The agents are not loaded yet, the agent cannot run, or a dependency is unavailable.",
+        "The agents are not loaded yet, the agent cannot run for now, or a dependency is unavailable.",
         (*_UNAVAILABLE_CODES, "store_unavailable", "busy", "not_synced", "sops_failed", "disk_full"),
-        (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls"),
+        (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls", "busy"),
         _RETRY_HEADERS,
     ),
     504: ErrorStatus("The provider did not answer in time.", ("provider_timeout",)),
@@ -116,7 +123,7 @@ def make_responses() -> dict[str, Any]:
 
 def _make_response(status: int, error: ErrorStatus, *, openai: bool) -> dict[str, Any]:
     codes = ", ".join(f"`{code}`" for code in error.codes_of(openai=openai))
-    schema = refer_to_schema("OpenAIError" if openai else "InvalidManifest" if status == 422 else "Problem")
+    schema = refer_to_schema("OpenAIError" if openai else "ProblemDocument")
     return {
         "description": f"{error.meaning} Codes: {codes}.",
         "headers": {name: refer_to_header(name) for name in sorted({*COMMON_HEADERS, *error.headers})},

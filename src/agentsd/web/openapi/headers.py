@@ -31,7 +31,9 @@ HEADERS: dict[str, tuple[str, Schema]] = {
     "X-Agent": ("The slug of the agent that answers.", _TEXT),
     "X-Agent-Version": ("The version that answers, from the first byte to the last.", _COUNT),
     "X-Content-Type-Options": ("The media type must not be guessed.", _TEXT),
+    "X-Request-ID": ("The request's id: the client's own, or a new one; the log contains it.", _TEXT),
     "X-Sample-Rate": ("Samples per second.", _COUNT),
+    "x-should-retry": ("`false` where a retry is useless: it was done here, or cannot help.", _TEXT),
 }
 """Name → (description, schema)."""
 
@@ -42,5 +44,7 @@ COMMON_HEADERS = (
     "RateLimit",
     "RateLimit-Policy",
     "Strict-Transport-Security",
+    "X-Request-ID",
+    "x-should-retry",
 )
 """Headers of any response; those of ``SECURITY_HEADERS`` are in every one."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
+from pydantic import Field
 
 from agentsd.store.queries.audit import load_version_audit_entries
-from agentsd.store.queries.runs import RunChange, SyncRun, load_run_changes
+from agentsd.store.queries.runs import RunChange, RunOutcome, SyncRun, load_run_changes
 
 CHANGES_SHOWN = 8
 """Agents of one run that are named; ``counts`` has the number of all."""
@@ -19,6 +20,29 @@ CHANGES_SHOWN = 8
 _KEPT_MAX = 4000
 AUDIT_LAG = timedelta(minutes=10)
 """Time between an edit's audit entry and the start of its run, at most: their clocks may differ."""
+
+
+@dataclass(frozen=True)
+class RunReply:
+    """Run of a sync, with what it changed."""
+
+    id: UUID
+    source: str
+    trigger: Annotated[str, Field(description="What started it: watch, api, cli or pull.")]
+    outcome: RunOutcome
+    started_at: datetime
+    duration_ms: int
+    commit: Annotated[str | None, Field(description="The commit that the tree was at.")]
+    version: Annotated[int | None, Field(description="The version that it made; null: nothing changed.")]
+    counts: Mapping[str, int]
+    errors: Sequence[Mapping[str, Any]]
+    drift: Sequence[Mapping[str, Any]]
+    recorded_at: datetime | None
+    changes: Annotated[
+        Sequence[RunChange],
+        Field(description="The first agents that it changed; `counts` has the number of all."),
+    ]
+    actor: Annotated[str | None, Field(description="Who caused it by API or command.")]
 
 
 class RunChangesCache:
@@ -55,9 +79,10 @@ async def load_actors(
     }
 
 
-def make_run_view(
+def make_run_reply(
     run: SyncRun, changes: Mapping[UUID, Sequence[RunChange]], actors: Mapping[int, str]
-) -> dict[str, Any]:
+) -> RunReply:
     """Return one run with the first agents that it changed."""
+    known = {one.name: getattr(run, one.name) for one in fields(run)}
     actor = actors.get(run.version) if run.version is not None else None
-    return asdict(run) | {"changes": [asdict(one) for one in changes.get(run.id, ())], "actor": actor}
+    return RunReply(**known, changes=changes.get(run.id, ()), actor=actor)

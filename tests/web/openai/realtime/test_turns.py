@@ -178,6 +178,22 @@ async def test_a_vendors_fault_ends_the_turn_only(
     await settled(stack, voices)
 
 
+async def test_an_answer_without_content_is_a_failed_turn(stack: Stack, voices: Vendors) -> None:
+    """A model without words: the caller is told, and the next turn works."""
+    stack.write("a.yaml", voices.manifest("one"))
+    await stack.sync()
+    async with call(stack, "a") as line:
+        voices.llm.mute = True
+        await line.speak()
+        assert (await line.until("error"))["error"]["code"] == "provider_empty"
+        (done,) = line.of("response.done")
+        assert done["response"]["status"] == "failed"
+        voices.llm.mute = False
+        await line.speak()
+        assert (await line.done())["status"] == "completed"
+    await settled(stack, voices)
+
+
 async def test_hanging_up_at_any_moment_leaves_nothing(stack: Stack, voices: Vendors) -> None:
     """The caller's socket is cut while it is heard, thought for and spoken to."""
     voices.llm.delay = voices.tts.delay = 0.005

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.control.validation.attachments import get_attachment_folder
 from agentsd.core.errors import AgentsdError
@@ -26,15 +27,13 @@ from agentsd.core.trust.rules import DestinationsOf
 from agentsd.files.tree import TEXT_SUFFIXES
 from agentsd.web.agent_lookup import find_agent
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.conditional import (
-    compute_etag,
-    make_cache_headers,
-    make_cached_response,
-    make_conditional_response,
-)
+from agentsd.web.http.conditional import make_cache_headers, make_conditional_response
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem
+from agentsd.web.http.reply import Hex, make_cached_reply
+from agentsd.web.json_body import RequestModel
 from agentsd.web.views.agent import load_document
+from agentsd.web.views.pagination import NextCursor, encode_place, make_next_link, parse_page_query
 
 TEXT_BYTES_MAX = MAX_BYTES
 """Bytes of a text that is shown and edited; a larger one is a document rather than a text."""
@@ -42,14 +41,35 @@ TEXT_BYTES_MAX = MAX_BYTES
 FILE_PATH = "/api/agents/{agent}/files/{path:.+}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AgentFile:
     """File that an agent names."""
 
-    path: str  # relative to the tree, also where an overlay has it
-    role: str  # prompt or knowledge
-    digest: str  # SHA-256 of its bytes
-    is_text: bool  # it can be shown and edited
+    path: Annotated[str, Field(description="In the folder of manifests, also where an overlay has it.")]
+    role: Literal["prompt", "knowledge"]
+    digest: Annotated[Hex, Field(description="SHA-256 of its bytes, and its ETag.")]
+    is_text: Annotated[bool, Field(description="It can be shown and edited.")]
+
+
+@dataclass(frozen=True)
+class AgentFilePage:
+    """Page of the files that an agent names, its prompt first."""
+
+    items: list[AgentFile]
+    next_cursor: NextCursor
+
+
+@dataclass(frozen=True)
+class AgentFileText(AgentFile):
+    """File that an agent names, with its text."""
+
+    text: str
+
+
+class FileText(RequestModel):
+    """Text, as it is to be in the file."""
+
+    text: str
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -58,12 +78,15 @@ def make_routes() -> list[web.RouteDef]:
 
 
 async def get_files(request: web.Request) -> web.Response:
-    """Return ``{"items"}``; none for the built-in agent."""
+    """Return a page of files; none for the built-in agent."""
+    query = parse_page_query(request.query, "file")
+    start, end = query.number or 0, (query.number or 0) + query.limit
     entry = find_agent(request, request.match_info["agent"])
     destinations = request.app[AGENT_VIEWS].destinations
     found = [] if entry is None else await asyncio.to_thread(list_files, entry.row, destinations)
-    body = to_json({"items": [asdict(one) for one in found]})
-    return make_cached_response(request, body, compute_etag(body))
+    cursor = encode_place("file", end) if end < len(found) else None
+    link = make_next_link(request.path, request.query, cursor)
+    return make_cached_reply(request, AgentFilePage(found[start:end], cursor), link=link)
 
 
 async def get_file(request: web.Request) -> web.Response:
@@ -81,7 +104,8 @@ async def get_file(request: web.Request) -> web.Response:
             f"open {request.app[APP_CONTEXT].files}/{found.path} where the files are",
         )
     digest = sha256(data).hexdigest()
-    body = to_json(asdict(found) | {"digest": digest, "text": data.decode(errors="replace")})
+    text = data.decode(errors="replace")
+    body = to_json(AgentFileText(found.path, found.role, digest, found.is_text, text))
     return make_conditional_response(request, body, f'"{digest}"', make_cache_headers(f'"{digest}"'))
 
 
@@ -100,7 +124,7 @@ def _find_prompt(row: AgentRow, document: Mapping[str, Any]) -> AgentFile | None
     return _make_file(path, "prompt", sha256(row.prompt).hexdigest())
 
 
-def _make_file(path: str, role: str, digest: str) -> AgentFile:
+def _make_file(path: str, role: Literal["prompt", "knowledge"], digest: str) -> AgentFile:
     return AgentFile(path, role, digest, path.endswith(TEXT_SUFFIXES))
 
 

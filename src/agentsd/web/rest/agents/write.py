@@ -19,10 +19,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.control.status.audit import record_action
 from agentsd.control.writeback.commands import (
@@ -45,9 +46,9 @@ from agentsd.store.queries.agents import load_revisions
 from agentsd.web.agent_lookup import CURRENT_REF, find_agent, get_principal, require_writer
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
-from agentsd.web.json_body import count_values, read_json_object
+from agentsd.web.json_body import RequestModel, count_values, parse_model, read_json_object
 from agentsd.web.rest.agents.dry_run import is_dry_run, preview_write
-from agentsd.web.rest.agents.files import FILE_PATH, TEXT_BYTES_MAX
+from agentsd.web.rest.agents.files import FILE_PATH, TEXT_BYTES_MAX, FileText
 from agentsd.web.rest.write_errors import from_write_error
 from agentsd.web.rest.write_result import (
     get_reply_status,
@@ -63,6 +64,12 @@ BODY_BYTES_MAX = 3 * MAX_BYTES
 
 VALUES_MAX = 5_000
 """Maximum values in a body: each costs time at several steps, while other requests wait."""
+
+
+class Rollback(RequestModel):
+    """Version to restore."""
+
+    version: Annotated[int, Field(ge=1, lt=1 << 63, description="One of the agent's revisions.")]
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -156,20 +163,15 @@ async def _read_new_default(request: web.Request, draft: _AuditDraft) -> SetDefa
 
 async def _read_rollback(request: web.Request, draft: _AuditDraft) -> RestoreAgent:
     target, expected = _find_target(request, draft), _parse_if_match(request)
-    version = (await _read_manifest_body(request)).get("version")
-    if isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 1 << 63:
-        raise bad_request("version must be a whole number, from the agent's revisions", param="version")
+    version = parse_model(Rollback, await _read_manifest_body(request)).version
     return RestoreAgent(target, await _load_revision(request, target.id, version), expected)
 
 
 async def _read_text_edit(request: web.Request, draft: _AuditDraft) -> WriteText:
     target, path = _find_target(request, draft), request.match_info["path"]
     draft.path = path
-    text = (await _read_manifest_body(request)).get("text")
-    if not isinstance(text, str):
-        raise bad_request("text must be a text", param="text", status=422)
-    data = _encode_text(text)
-    return WriteText(target, path, data, _parse_if_match(request))
+    sent = parse_model(FileText, await _read_manifest_body(request), status=422)
+    return WriteText(target, path, _encode_text(sent.text), _parse_if_match(request))
 
 
 def _encode_text(text: str) -> bytes:

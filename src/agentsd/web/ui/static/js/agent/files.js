@@ -1,6 +1,6 @@
 // The texts beside a manifest, its prompt and its knowledge: shown, and edited with the diff before they are written.
 
-import { get, getTagged, Problem, send } from "../api.js";
+import { getAll, getTagged, Problem, send } from "../api.js";
 import { dialog } from "../dialogs.js";
 import { diff } from "../diff.js";
 import { byId, fill, h, newId } from "../dom.js";
@@ -36,7 +36,7 @@ const closing = (close) => h("div.row.end", {}, h("button", { type: "button", on
 
 /** Read a file with its text. A name is relative to the owner's folder. */
 async function load(agent, name) {
-  const { items } = await get(api(agent, "/files"));
+  const { items } = await getAll(api(agent, "/files"));
   const file = items.find((one) => one.path === name || one.path.endsWith(`/${name}`));
   if (!file) throw new Problem(404, { detail: `${name} is not there any more`, hint: "load the page again" });
   const { data, etag } = await getTagged(pathOf(agent, file));

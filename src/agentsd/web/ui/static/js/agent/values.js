@@ -1,6 +1,6 @@
 // The values of the manifest, masked, with the place of each.
 
-import { get } from "../api.js";
+import { getAll } from "../api.js";
 import { copy as copyPlain } from "../clipboard.js";
 import { toast } from "../dialogs.js";
 import { byId, fill, h } from "../dom.js";
@@ -22,7 +22,7 @@ export function values(session) {
     const key = `${agent.id} ${agent.digest} ${agent.version}`;
     if (key === shown) return;
     shown = key;
-    ask(() => get(api(agent, "/values")), (found) => draw(agent, found, session), (problem) => {
+    ask(() => getAll(api(agent, "/values")), (found) => draw(agent, found, session), (problem) => {
       shown = "";
       fill(byId("values"),
         notice(problem),

@@ -1,0 +1,217 @@
+"""Completion of an LLM's answer after ``completion.Normalizer``: an answer has content, and is whole. Pure.
+
+Clients' helpers rely on what OpenAI's own answers have: a role in the first delta of a choice and in no
+other (helpers append it), a finish reason for each choice, and tool calls with an ``index``, whose id, type
+and name come once. Vendors leave these out or repeat them.
+
+Chunks before the first content are held back: a vendor that sends a role and then fails has not answered,
+so that another may. An answer that ends without text, tool call, sound or image is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from agentsd.core.errors import ProviderError
+from agentsd.providers.errors import (
+    VendorRef,
+    make_empty_error,
+    make_filtered_error,
+    make_protocol_error,
+    make_unfinished_error,
+)
+
+HELD_MAX = 1024
+"""Chunks without content after which an answer counts as empty."""
+CALLS_MAX = 256
+"""Tool calls of one choice."""
+
+_ANSWERS = ("content", "refusal", "function_call", "audio", "images")
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    name: str = ""
+
+
+@dataclass(slots=True)
+class _Choice:
+    answered: bool = False  # content that is more than thoughts
+    thought: bool = False
+    role: bool = False  # it was sent
+    finish: str | None = None
+    calls: list[_Call] = field(default_factory=list)
+    places: dict[int, int] = field(default_factory=dict)  # the vendor's index: ours
+
+
+class AnswerStream:
+    """Stream of normalised chunks of one answer. Raises ``ProviderError``."""
+
+    __slots__ = ("_choices", "_held", "_may_be_empty", "_open", "_who")
+
+    def __init__(self, who: VendorRef, *, may_be_empty: bool = False) -> None:
+        self._who = who
+        self._may_be_empty = may_be_empty
+        self._choices: dict[int, _Choice] = {}
+        self._held: list[dict[str, Any]] | None = []  # None: the first content has come
+        self._open: set[int] = set()  # choices of which any text can be passed on as it is
+
+    def is_plain(self, chunk: dict[str, Any]) -> bool:
+        """Return whether ``chunk`` is one more text, which is nearly always so and needs no ``take``."""
+        choices = chunk["choices"]
+        if len(choices) != 1:
+            return False
+        choice = choices[0]
+        delta = choice["delta"]
+        return (
+            len(delta) == 1
+            and "content" in delta
+            and choice["finish_reason"] is None
+            and choice["index"] in self._open
+        )
+
+    def take(self, chunk: dict[str, Any]) -> Sequence[dict[str, Any]]:
+        """Return the chunks that may leave now; changes ``chunk``."""
+        for choice in chunk["choices"]:
+            self._complete(choice)
+        if self._held is None:
+            return (chunk,)
+        self._held.append(chunk)
+        if any(one.answered or one.thought for one in self._choices.values()):
+            held, self._held = self._held, None
+            return held
+        if len(self._held) > HELD_MAX:
+            raise make_empty_error(self._who, "text")
+        return ()
+
+    def end(self) -> Iterator[dict[str, Any]]:
+        """Yield the finish reasons that the vendor left out. Raises ``ProviderError`` for an empty answer."""
+        if not self._may_be_empty:
+            _check_content(self._who, self._choices.values())
+        yield from self._held or ()
+        for index, one in self._choices.items():
+            if one.finish is None:
+                reason = "tool_calls" if one.calls else "stop"
+                choice = {"index": index, "delta": {}, "finish_reason": reason}
+                yield {"object": "chat.completion.chunk", "choices": [choice]}
+
+    def _complete(self, choice: dict[str, Any]) -> None:
+        index, delta = choice["index"], choice["delta"]
+        one = self._choices.get(index)
+        if one is None:
+            one = self._choices[index] = _Choice()
+        if calls := delta.pop("tool_calls", None):
+            delta["tool_calls"] = [self._call(one, call) for call in calls]
+        one.answered = one.answered or has_content(delta, _ANSWERS) or any(call.name for call in one.calls)
+        one.thought = one.thought or has_content(delta, _THOUGHTS)
+        if one.role:
+            delta.pop("role", None)
+        else:
+            choice["delta"] = {"role": "assistant", **delta}
+            one.role = True
+        if choice["finish_reason"] == "stop" and one.calls:
+            choice["finish_reason"] = "tool_calls"
+        one.finish = choice["finish_reason"] or one.finish
+        if one.answered:
+            self._open.add(index)
+
+    def _call(self, one: _Choice, call: dict[str, Any]) -> dict[str, Any]:
+        kind = "custom" if "custom" in call else "function"
+        part = call.get(kind) or {}
+        name, identifier = part.get("name") or "", call.get("id")
+        at = _find_place(one, call.get("index"), identifier, name)
+        whole = {"index": at} | {key: value for key, value in call.items() if key == "extra_content"}
+        if at == len(one.calls):
+            if at >= CALLS_MAX:
+                raise make_protocol_error(self._who, f"sent more than {CALLS_MAX} tool calls")
+            one.calls.append(_Call(identifier or f"call_{uuid4().hex[:24]}", name))
+            body = {"name": name, "input" if kind == "custom" else "arguments": "", **part}
+            return {**whole, "id": one.calls[at].id, "type": kind, kind: body}
+        if name and name == one.calls[at].name:
+            part.pop("name")
+        elif name:
+            one.calls[at].name += name
+        return {**whole, kind: part}
+
+
+def _find_place(one: _Choice, index: int | None, identifier: str | None, name: str) -> int:
+    """Return which tool call a part belongs to; the number of known calls for a new one.
+
+    By the vendor's index; without one by id, then by order. An index that comes again with another id and a
+    name is another call (Gemini numbers all calls 0).
+    """
+    known = one.calls
+    if index is None:
+        place = next((at for at, call in enumerate(known) if identifier and call.id == identifier), None)
+        if place is not None:
+            return place
+        begins = not known or identifier is not None or (name and known[-1].name)
+        return len(known) if begins else len(known) - 1
+    place = one.places.get(index)
+    if place is None or (identifier and name and known[place].id != identifier):
+        place = one.places[index] = len(known)
+    return place
+
+
+def complete_answer(who: VendorRef, answer: dict[str, Any], *, may_be_empty: bool = False) -> dict[str, Any]:
+    """Complete a whole normalised answer. Raises ``ProviderError`` for an empty one."""
+    found = []
+    for choice in answer["choices"]:
+        message = choice["message"]
+        calls = message.get("tool_calls")
+        for call in calls or ():
+            _complete_call(call)
+        reason = choice["finish_reason"]
+        if reason is None or (reason == "stop" and calls):
+            choice["finish_reason"] = "tool_calls" if calls else "stop"
+        one = _Choice(bool(calls) or has_content(message, _ANSWERS), finish=reason)
+        one.calls = [_Call(call["id"], call[call["type"]]["name"]) for call in calls or ()]
+        found.append(one)
+    if not may_be_empty:
+        _check_content(who, found)
+    return answer
+
+
+def _complete_call(call: dict[str, Any]) -> None:
+    kind = call["type"]
+    body = call.setdefault(kind, {})
+    body.setdefault("name", "")
+    if kind == "function":
+        body["arguments"] = body.get("arguments") or "{}"
+    else:
+        body.setdefault("input", "")
+
+
+def _check_content(who: VendorRef, choices: Any) -> None:
+    """Check that one of ``choices`` is an answer, and that each tool call has a name."""
+    if any(not call.name for one in choices for call in one.calls):
+        raise make_protocol_error(who, "sent a tool call without a name")
+    if any(one.answered for one in choices):
+        return
+    raise _explain_silence(who, {one.finish for one in choices})
+
+
+def _explain_silence(who: VendorRef, reasons: set[str | None]) -> ProviderError:
+    if "content_filter" in reasons:
+        return make_filtered_error(who)
+    return make_unfinished_error(who) if "length" in reasons else make_empty_error(who, "text")
+
+
+def has_content(message: Mapping[str, Any], fields: Sequence[str]) -> bool:
+    """Return whether one of ``fields`` contains more than white space."""
+    return any(_is_filled(message[name]) for name in fields if message.get(name))
+
+
+def _is_filled(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.isspace() and value != ""
+    if isinstance(value, list):
+        return any(_is_filled(item) for item in value)
+    if isinstance(value, dict):
+        return any(_is_filled(item) for key, item in value.items() if key not in ("type", "id", "index"))
+    return False
