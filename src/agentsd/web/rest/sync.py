@@ -161,9 +161,7 @@ def _describe_problem(parts: AppContext) -> str | None:
     return problem.message if problem else None
 
 
-async def _load_stored_state(
-    parts: AppContext, principal: Principal, cache: RunChangesCache
-) -> StoredState:
+async def _load_stored_state(parts: AppContext, principal: Principal, cache: RunChangesCache) -> StoredState:
     snapshot = parts.registry.snapshot
     scope = principal.scope
     async with parts.database.transaction(snapshot=True) as connection:
@@ -191,9 +189,7 @@ async def _load_stored_state(
     }
 
 
-def make_manifest_condition_reply(
-    condition: ManifestCondition, snapshot: Snapshot
-) -> ManifestConditionReply:
+def make_manifest_condition_reply(condition: ManifestCondition, snapshot: Snapshot) -> ManifestConditionReply:
     """Return a condition with the version that is served of the agent of its manifest."""
     entry = snapshot.entries.get(condition.slug)
     there = entry and (entry.row.path, entry.row.source) == (condition.path, condition.source)
