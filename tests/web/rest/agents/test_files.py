@@ -56,7 +56,7 @@ async def test_a_prompt_and_knowledge_are_read(writing: Stack) -> None:
     assert (await writing.get(FAQ_PATH))[1]["text"] == FAQ
     for other in ("acme/secret.md", "globex/other.md", "acme/../globex/other.md", "acme/sales.yaml"):
         assert (await writing.get(f"/api/agents/acme~sales/files/{other}"))[0] == 404
-    assert await writing.get("/api/agents/echo/files") == (200, {"items": []})
+    assert await writing.get("/api/agents/echo/files") == (200, {"items": [], "next_cursor": None})
 
 
 async def test_a_text_is_edited(writing: Stack) -> None:

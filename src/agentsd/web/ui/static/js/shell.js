@@ -87,12 +87,12 @@ function tellOfLoss(before, agent) {
 
 /** Report what the page's agent lacks to answer, and where to set it. */
 function tellOfLack(agent, session) {
-  document.querySelector("main > .lacks")?.remove();
+  document.querySelector("main > .setup")?.remove();
   if (!agent.lacks?.length) return;
   const edit = agent.path !== null && mayWrite(session, agent.user)
     ? h("a.button.small", { href: `/ui/edit?agent=${inPath(agent.slug)}` }, "Edit it")
     : null;
-  byId("content").before(h("div.notice.warn.row.spread.lacks", {},
+  byId("content").before(h("div.notice.warn.row.spread.setup", {},
     h("div.grow", {},
       h("p", {}, h("strong", {}, `${agent.name} needs setup before it can answer.`)),
       agent.lacks.map((one) => h("p.hint", {}, `${sentence(one)}.`))),
