@@ -105,4 +105,4 @@ async def test_copying_works_over_plain_http(visit: Visit) -> None:
     page = await visit("/ui/agent?agent=helper", before=f"({OUT_OF_SIGHT})(); ({LISTENING})();")
     await page.get_by_role("button", name="Copy agents.d/helper.yaml:1").first.click()
     await expect(page.locator("#toasts")).to_contain_text("Copied: agents.d/helper.yaml:1:")
-    assert await page.evaluate("window.copied") == "agents.d/helper.yaml:1:7"
+    assert await page.evaluate("window.copied") == "agents.d/helper.yaml:1:1"
