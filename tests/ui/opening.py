@@ -18,8 +18,11 @@ QUIET = """
   look();
 })
 """
-"""Resolves when a page has begun and asks for nothing more. Playwright's "networkidle" never comes beside a worker
-that pages share: it waits for the end of that script's request, which only the worker is told."""
+"""Resolves when a page has begun and asks for nothing more.
+
+Playwright's "networkidle" never comes beside a worker that pages share: the end of that script's request is
+told to the worker only.
+"""
 
 
 async def settled(page: Page) -> None:
