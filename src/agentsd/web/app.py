@@ -9,7 +9,7 @@ from aiohttp import web
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
-from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS, AppContext
+from agentsd.web.context import ABILITIES, AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS, AppContext
 from agentsd.web.http.request_id import add_request_id
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.request import request_middleware
@@ -21,14 +21,16 @@ from agentsd.web.openai.responses.store import ResponseStore
 from agentsd.web.openapi import handlers as openapi
 from agentsd.web.rest import audit, events, health, markdown, providers, schema, session, sync, users
 from agentsd.web.rest import git_webhook as hooks
+from agentsd.web.rest.agents import files, revisions, values
 from agentsd.web.rest.agents import probe as testing
 from agentsd.web.rest.agents import read as agents
-from agentsd.web.rest.agents import revisions, values
 from agentsd.web.rest.agents import select as selection
 from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
+from agentsd.web.views.abilities import AbilityCache
 from agentsd.web.views.agent_cache import AgentViewCache
+from agentsd.web.views.run_changes import RunChangesCache
 
 
 def create_app(parts: AppContext) -> web.Application:
@@ -40,7 +42,11 @@ def create_app(parts: AppContext) -> web.Application:
     )
     app[APP_CONTEXT] = parts
     app[WEB_METRICS] = web_metrics
-    app[AGENT_VIEWS] = AgentViewCache(parts.catalog.make_masker(), parts.catalog.destinations)
+    app[ABILITIES] = AbilityCache(parts.catalog.make_masker(), parts.catalog.destinations)
+    app[AGENT_VIEWS] = AgentViewCache(
+        parts.catalog.make_masker(), parts.catalog.destinations, parts.catalog.list_missing
+    )
+    app[sync.RUN_CHANGES] = RunChangesCache()
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[responses.RESPONSES] = ResponseStore()
     app[CLOSING] = asyncio.Event()
@@ -63,6 +69,7 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *session.make_routes(),
         *revisions.make_routes(),
         *values.make_routes(),
+        *files.make_routes(),
         *providers.make_routes(),
         *schema.make_routes(),
         *sync.make_routes(),

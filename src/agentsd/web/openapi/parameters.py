@@ -45,6 +45,13 @@ PATH_PARAMETERS = {
         {"type": "string", "minLength": 1, "pattern": "^[^/?#]+$"},
         "current",
     ),
+    "path": Parameter(
+        "path",
+        "path",
+        "A file that the agent names, as `GET …/files` lists it.",
+        {"type": "string", "minLength": 1, "pattern": "^[^?#]+$"},
+        "prompts/front-desk.md",
+    ),
     "user": Parameter(
         "user",
         "path",
