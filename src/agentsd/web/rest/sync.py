@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from agentsd.core.access import Principal
-from agentsd.core.errors import StoreError
+from agentsd.core.errors import SessionLost, StoreError
 from agentsd.store.leader_election import list_leaders
 from agentsd.store.queries.pulls import PullState, list_pulls
 from agentsd.store.queries.replicas import list_replicas
@@ -50,7 +50,10 @@ async def get_sync_state(request: web.Request) -> web.Response:
     found = parts.registry.problems(owner=principal.scope)
     problems = [{"slug": slug, **make_condition_view(condition)} for slug, condition in found]
     try:
-        told = await _load_stored_state(parts, principal)
+        try:
+            told = await _load_stored_state(parts, principal)
+        except SessionLost:  # Postgres may answer a new one
+            told = await _load_stored_state(parts, principal)
     except StoreError:
         told = dict.fromkeys(_STORED_FIELDS) | {"store": "away"}
     known["store_problem"] = (
