@@ -17,6 +17,9 @@ Settings
 Clients
     ``LLM``, ``TTS``, ``STT`` and ``Embedding`` are the protocols that a client follows; audio is 16-bit
     signed little-endian mono PCM. ``HttpSessions`` has pooled sessions that respect the outbound guard.
+    A client that takes a speed, a language and the like from a request has ``tune(options)``, which
+    returns a copy for it and refuses the rest by ``refuse_options``. Recognisers add times to a
+    ``Transcript`` where they have them.
 
 Errors
     A client raises ``ProviderError`` and its subclasses only, with a message of its own words: a vendor's
@@ -25,7 +28,7 @@ Errors
 
 from __future__ import annotations
 
-from agentsd.core.errors import ProviderError
+from agentsd.core.errors import OptionRefused, ProviderError
 from agentsd.core.secret import Secret
 from agentsd.providers.base import (
     LLM,
@@ -41,11 +44,13 @@ from agentsd.providers.base import (
     ProviderTimeout,
     ProviderUnavailable,
     ProviderUnreachable,
+    TimedWord,
     Transcript,
 )
 from agentsd.providers.llm.openai_compatible import CompletionsSettings
 from agentsd.providers.llm.openai_compatible import build_client as build_completions
 from agentsd.providers.network import ApiKey, NetworkSettings, OptionalApiKey
+from agentsd.providers.options import ListeningOptions, SpeechOptions, refuse_options
 from agentsd.providers.schema import ProviderSettings, Url, UrlPath
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
@@ -58,7 +63,9 @@ __all__ = [
     "CompletionsSettings",
     "Embedding",
     "HttpSessions",
+    "ListeningOptions",
     "NetworkSettings",
+    "OptionRefused",
     "OptionalApiKey",
     "ProviderAuthError",
     "ProviderError",
@@ -72,9 +79,12 @@ __all__ = [
     "ProviderUnavailable",
     "ProviderUnreachable",
     "Secret",
+    "SpeechOptions",
+    "TimedWord",
     "Transcript",
     "Url",
     "UrlPath",
     "Vendor",
     "build_completions",
+    "refuse_options",
 ]

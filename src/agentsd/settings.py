@@ -210,6 +210,9 @@ class Settings(BaseModel):
         le=65_536,
         description="MiB of a worker process, which reads PDFs and other hostile data; two run at most.",
     )
+    max_recording: Annotated[float, BeforeValidator(parse_seconds)] = Field(
+        default=7_200.0, ge=1, le=86_400, description="Longest recording that is transcribed: 90s, 30m, 2h."
+    )
     sops: Path | None = Field(default=None, description="The sops program; default: the packaged one.")
 
     @field_validator(

@@ -11,6 +11,7 @@ from tests.bench import (
     reading,
     resolving,
     saving,
+    sound,
     stalls,
     syncing,
     validating,
@@ -18,4 +19,16 @@ from tests.bench import (
 )
 
 FILES = (opening, validating, syncing, saving, pulling)
-BENCHES = (*FILES, converging, coldstart, reading, listing, browsing, chatting, resolving, voice, stalls)
+BENCHES = (
+    *FILES,
+    converging,
+    coldstart,
+    reading,
+    listing,
+    browsing,
+    chatting,
+    resolving,
+    voice,
+    sound,
+    stalls,
+)

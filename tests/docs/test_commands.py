@@ -177,7 +177,7 @@ async def test_a_fresh_checkout(reader: Reader) -> None:
         await paste_page(reader, page)
     said = reader.terminals[-1].text
     assert "hello" in said
-    assert (reader.folder / "hello.wav").read_bytes()[:4] == b"RIFF"
+    assert (reader.folder / "hello.mp3").stat().st_size > 1000
 
 
 def test_no_block_is_left_out() -> None:

@@ -53,6 +53,7 @@ class OpenAIServer(VendorServer):
         app.router.add_post("/{prefix:.*}chat/completions", self._completions)
         app.router.add_post("/{prefix:.*}audio/speech", self._speech)
         app.router.add_post("/{prefix:.*}audio/transcriptions", self._transcriptions)
+        app.router.add_post("/{prefix:.*}audio/translations", self._transcriptions)
         app.router.add_post("/{prefix:.*}embeddings", self._embeddings)
 
     def answer(self, body: dict[str, Any]) -> Iterable[str]:

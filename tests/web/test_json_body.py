@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal
+
 import pytest
+from pydantic import Field
 
 from agentsd.sandbox.limits import CallLimits
-from agentsd.web.json_body import CONTAINERS_MAX, VALUES_MAX, has_few_values
+from agentsd.web.http.problem import Problem
+from agentsd.web.json_body import CONTAINERS_MAX, VALUES_MAX, RequestModel, has_few_values, parse_model
 from agentsd.web.rest import markdown
 from tests.web.conftest import Make, echo
 
@@ -40,3 +44,46 @@ async def test_markdown_that_takes_too_long_comes_back_as_it_is(
     status, reply = await stack.ask("POST", "/api/markdown", json={"text": text})
     assert status == 200
     assert reply == {"nodes": [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]}
+
+
+class _Line(RequestModel):
+    """Line of an order."""
+
+    amount: int
+
+
+class _Order(RequestModel):
+    """Order, with a field of each kind."""
+
+    name: Annotated[str, Field(max_length=3, description="Who orders.")]
+    size: Literal["small", "large"] = "small"
+    lines: Annotated[list[_Line], Field(default_factory=list)]
+    note: str | list[str] | None = None
+
+
+@pytest.mark.parametrize(
+    ("body", "detail", "hint", "param"),
+    [
+        ({}, "name is missing", "Who orders.", "name"),
+        ({"name": 5}, "name must be a text", "Who orders.", "name"),
+        ({"name": "Anna"}, "name is longer than 3 characters", "Who orders.", "name"),
+        ({"nmae": "Ann"}, "unknown field nmae", "did you mean 'name'?", "nmae"),
+        ({"x\n": 1, "name": 5}, "unknown field x?", "known: name, size, lines, note", "x?"),
+        ({"name": "Ann", "size": "huge"}, "size must be 'small' or 'large'", "", "size"),
+        ({"name": "Ann", "lines": {}}, "lines must be a list", "", "lines"),
+        ({"name": "Ann", "lines": [1]}, "lines[0] must be an object", "", "lines[0]"),
+        ({"name": "Ann", "lines": [{"amount": True}]}, "must be a whole number", "", "lines[0].amount"),
+        ({"name": "Ann", "lines": [{}]}, "lines[0].amount is missing", "", "lines[0].amount"),
+        ({"name": "Ann", "note": 5}, "note has none of the allowed forms", "", "note"),
+        ({"name": "Ann", "note": ["a", 5]}, "note[1] must be a text", "", "note[1]"),
+    ],
+)
+def test_the_first_mistake_of_a_body_is_told(
+    body: dict[str, Any], detail: str, hint: str, param: str
+) -> None:
+    """In our own words, with its place, and with nothing of what was sent but the name of a field."""
+    with pytest.raises(Problem) as caught:
+        parse_model(_Order, body, status=422)
+    problem = caught.value
+    assert (problem.status, problem.hint, problem.param) == (422, hint, param)
+    assert detail in problem.detail

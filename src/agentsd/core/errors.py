@@ -25,6 +25,8 @@
     │   ├── LimitExceeded       it takes more than it may; ``limit`` names the resource
     │   ├── WorkerFailed        the worker process ended, or answered garbage
     │   └── FunctionFailed      the function raised an exception of type ``kind``
+    ├── RecordingRefused        a recording that cannot be decoded within the bounds
+    ├── OptionRefused           a request asks an agent's provider for something that it cannot do
     ├── AgentNotFound           no such agent
     ├── AgentUnavailable        the agent exists, but cannot run: a condition gives the reason
     ├── ProviderError           a vendor failed; see ``agentsd.providers.base``
@@ -194,6 +196,18 @@ class FunctionFailed(SandboxError):
     def __init__(self, kind: str) -> None:
         super().__init__(f"this cannot be read ({kind})")
         self.kind = kind
+
+
+class RecordingRefused(AgentsdError):
+    """Recording that cannot be decoded, or only beyond the bounds: "the recording …"."""
+
+
+class OptionRefused(AgentsdError):
+    """Option of a request that the agent's provider does not have; ``param`` is the request's field."""
+
+    def __init__(self, message: str, *, param: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
 
 
 class AgentNotFound(AgentsdError):

@@ -122,11 +122,28 @@ class TTS(Provider, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TimedWord:
+    """Word of a transcript, in seconds from the start of the recording."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
-    """Text recognised so far. A final one will not change; partial ones replace each other."""
+    """Text recognised so far. A final one will not change; partial ones replace each other.
+
+    Times are in seconds from the start of the recording, where the vendor has them.
+    """
 
     text: str
     final: bool
+    start: float | None = None
+    end: float | None = None
+    words: tuple[TimedWord, ...] = ()
+    language: str | None = None  # as the vendor recognised it
+    scores: Mapping[str, float] = field(default_factory=dict)  # OpenAI's numbers of a segment, by name
 
 
 class STT(Provider, Protocol):

@@ -28,6 +28,7 @@ from agentsd.providers.errors import (
 from agentsd.providers.limits import DIMENSIONS_MAX, SPEECH_BYTES_MAX, TRANSCRIPT_CHARACTERS_MAX
 from agentsd.providers.llm.answer_stream import AnswerStream, complete_answer
 from agentsd.providers.llm.completion import Normalizer
+from agentsd.providers.options import ListeningOptions, SpeechOptions, tune_client
 from agentsd.providers.redaction import Redactor
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.transport.text_chunks import is_speakable
@@ -108,6 +109,11 @@ class GuardedLLM(_GuardedProvider[LLM]):
 class GuardedTTS(_GuardedProvider[TTS]):
     """Guarded ``TTS``."""
 
+    def tune(self, options: SpeechOptions) -> GuardedTTS:
+        """Return this voice with ``options``: see ``providers.options``."""
+        with self.contained():
+            return GuardedTTS(tune_client(self.client, self.who.vendor, options), self.who, self.redactor)
+
     @property
     def sample_rate(self) -> int:
         """Return the client's sample rate in hertz."""
@@ -133,6 +139,11 @@ class GuardedTTS(_GuardedProvider[TTS]):
 class GuardedSTT(_GuardedProvider[STT]):
     """Guarded ``STT``."""
 
+    def tune(self, options: ListeningOptions) -> GuardedSTT:
+        """Return this recogniser with ``options``: see ``providers.options``."""
+        with self.contained():
+            return GuardedSTT(tune_client(self.client, self.who.vendor, options), self.who, self.redactor)
+
     @property
     def sample_rate(self) -> int:
         """Return the client's sample rate in hertz."""
@@ -150,9 +161,14 @@ class GuardedSTT(_GuardedProvider[STT]):
                         raise make_too_large_error(
                             self.who, "transcripts", TRANSCRIPT_CHARACTERS_MAX, "characters"
                         )
-                    yield replace(transcript, text=self.redactor.redact(transcript.text))
+                    yield self._redact(transcript)
             finally:
                 await _close_stream(transcripts)
+
+    def _redact(self, transcript: Transcript) -> Transcript:
+        redact = self.redactor.redact
+        words = tuple(replace(word, text=redact(word.text)) for word in transcript.words)
+        return replace(transcript, text=redact(transcript.text), words=words)
 
 
 class GuardedEmbedding(_GuardedProvider[Embedding]):

@@ -17,3 +17,9 @@ def get_shared_sandbox() -> Sandbox:
 def extraction_sandbox() -> Sandbox:
     """Return the one for files that may take a minute: requests and checks never wait behind them."""
     return Sandbox()
+
+
+@cache
+def get_recording_sandbox() -> Sandbox:
+    """Return the one for recordings: uploads wait behind other uploads only."""
+    return Sandbox()

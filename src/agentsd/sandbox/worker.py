@@ -35,7 +35,8 @@ def main() -> None:
         head = _read_bytes(wire.HEADER.size)
         _, size = wire.HEADER.unpack(head)
         kind, payload = _make_reply(_read_bytes(size))
-        _write_bytes(wire.HEADER.pack(kind, len(payload)) + payload)
+        _write_bytes(wire.HEADER.pack(kind, len(payload)))
+        _write_bytes(payload)
         if kind == wire.EXHAUSTED:
             os._exit(0)  # what is left of it is unknown
 

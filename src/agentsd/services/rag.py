@@ -13,6 +13,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from agentsd.core.errors import AgentsdError
 from agentsd.core.manifest.chunks import RANK_CONSTANT, Passage
 from agentsd.providers.base import Knowledge, LiveAgent
@@ -138,7 +140,17 @@ def _make_instruction(passages: Sequence[Passage]) -> str:
     return "\n\n".join([_INSTRUCTION, *quoted])
 
 
-def make_citations(passages: Sequence[Passage]) -> list[dict[str, Any]]:
+class Citation(TypedDict):
+    """Passage that the answer may quote."""
+
+    number: int
+    source: str
+    heading: str
+    chunk: int
+    text: str
+
+
+def make_citations(passages: Sequence[Passage]) -> list[Citation]:
     """Return a reply's list of citations: number, source, heading, place and text of each passage."""
     return [
         {

@@ -8,6 +8,9 @@ from typing import cast
 
 from agentsd.core.errors import AgentUnavailable
 from agentsd.providers.base import TTS, LiveAgent
+from agentsd.providers.options import SpeechOptions, tune_client
+
+_NO_OPTIONS = SpeechOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,9 @@ class SpokenText:
     pcm: AsyncGenerator[bytes, None]
 
 
-def speak_text(agent: LiveAgent, text: str) -> SpokenText:
-    """Speak ``text``. Raises ``AgentUnavailable`` here; ``ProviderError`` may come at any chunk."""
-    tts = require_voice(agent)
+def speak_text(agent: LiveAgent, text: str, options: SpeechOptions = _NO_OPTIONS) -> SpokenText:
+    """Speak ``text``. Raises ``AgentUnavailable``, ``OptionRefused``; a chunk may raise ``ProviderError``."""
+    tts = tune_client(require_voice(agent), agent.provider_names.get("tts", "this voice"), options)
     stream = cast("AsyncGenerator[bytes, None]", tts.stream(_yield_text(text)))
     return SpokenText(tts.sample_rate, stream)
 

@@ -11,31 +11,27 @@ from agentsd.audio.rates import resample_recording
 from agentsd.audio.wav import Sound
 from agentsd.core.errors import AgentUnavailable
 from agentsd.providers.base import STT, LiveAgent, Transcript
+from agentsd.providers.options import ListeningOptions, tune_client
 
+_NO_OPTIONS = ListeningOptions()
 PIECE_SECONDS = 0.1
 """Amount of a recording sent to the vendor at a time; several vendors refuse large messages."""
 
 
-def stream_transcripts(agent: LiveAgent, sound: Sound) -> AsyncGenerator[Transcript, None]:
-    """Yield transcripts of ``sound`` as they come: partial ones are replaced by the next, final ones stay.
-
-    Closing it closes the vendor's stream. ``AgentUnavailable`` is raised here, ``ProviderError`` may
-    come at any part.
-    """
+def find_recogniser(agent: LiveAgent, options: ListeningOptions = _NO_OPTIONS) -> STT:
+    """Return the agent's recogniser with ``options``. Raises ``AgentUnavailable`` and ``OptionRefused``."""
     if agent.stt is None:
         raise AgentUnavailable(
             f"agent {agent.slug!r} cannot listen", reason="NoSTT", hint="add an stt section to its manifest"
         )
-    return _stream_recognised(agent.stt, sound)
+    return tune_client(agent.stt, agent.provider_names.get("stt", "this recogniser"), options)
 
 
-async def transcribe_sound(agent: LiveAgent, sound: Sound) -> str:
-    """Return the whole transcript of ``sound``."""
-    async with aclosing(stream_transcripts(agent, sound)) as parts:
-        return " ".join([part.text async for part in parts if part.final])
+async def stream_transcripts(stt: STT, sound: Sound) -> AsyncGenerator[Transcript, None]:
+    """Yield transcripts of ``sound`` as they come: partial ones are replaced by the next, final ones stay.
 
-
-async def _stream_recognised(stt: STT, sound: Sound) -> AsyncGenerator[Transcript, None]:
+    Closing it closes the vendor's stream. ``ProviderError`` may come at any part.
+    """
     pcm = await resample_recording(sound.pcm, sound.rate, stt.sample_rate)
     stream = cast("AsyncGenerator[Transcript, None]", stt.stream(_split_sound(pcm, stt.sample_rate)))
     async with aclosing(stream):
@@ -43,6 +39,12 @@ async def _stream_recognised(stt: STT, sound: Sound) -> AsyncGenerator[Transcrip
             text = transcript.text.strip()
             if text:
                 yield replace(transcript, text=text)
+
+
+async def transcribe_sound(stt: STT, sound: Sound) -> list[Transcript]:
+    """Return the final transcripts of ``sound``, in order."""
+    async with aclosing(stream_transcripts(stt, sound)) as parts:
+        return [part async for part in parts if part.final]
 
 
 async def _split_sound(pcm: bytes, rate: int) -> AsyncIterator[bytes]:

@@ -3,13 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Annotated, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from agentsd.providers.base import Knowledge, LiveAgent
 from agentsd.services.checks import AgentCheckResult, run_checks
 from agentsd.services.probe import ProbeResult, probe_agent
+
+
+class ProbeJson(TypedDict):
+    """Result of probing one provider."""
+
+    at: Annotated[str, Field(examples=["llm.fallback[0]"])]
+    provider: str
+    ok: bool
+    seconds: Annotated[
+        float, Field(description="To the first token or sound, to the end of the transcript, to the vector.")
+    ]
+    message: str
+    reason: Annotated[str, Field(description="For programs; empty where all is well.")]
+    fix: str
+
+
+class CheckJson(TypedDict):
+    """Result of one check; it passed if `failures` is empty."""
+
+    title: str
+    say: str
+    answer: str
+    seconds: float
+    failures: list[str]
+    ok: bool
+
+
+class VerdictJson(TypedDict):
+    """Verdict on one agent. `problem` is why nothing could be tested; then there is nothing else."""
+
+    agent: str
+    version: int
+    ok: bool
+    providers: list[ProbeJson]
+    checks: list[CheckJson]
+    seconds: float
+    problem: NotRequired[str]
+    fix: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +71,44 @@ class AgentVerdict:
         found = [*(one.ok for one in self.providers), *(one.ok for one in self.checks)]
         return not self.problem and all(found)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return ``{"agent", "ok", "providers": [...], "checks": [...], …}``, seconds to the millisecond."""
-        told = asdict(self) | {"ok": self.ok, "seconds": round(self.seconds, 3)}
-        told["checks"] = [asdict(one) | {"ok": one.ok} for one in self.checks]
-        for one in (*told["providers"], *told["checks"]):
-            one["seconds"] = round(one["seconds"], 3)
-        return {key: value for key, value in told.items() if key not in ("problem", "fix") or value}
+    def as_json(self) -> VerdictJson:
+        """Return the verdict for programs, seconds to the millisecond."""
+        told: VerdictJson = {
+            "agent": self.agent,
+            "version": self.version,
+            "ok": self.ok,
+            "providers": [_probe_to_json(one) for one in self.providers],
+            "checks": [_check_to_json(one) for one in self.checks],
+            "seconds": round(self.seconds, 3),
+        }
+        if self.problem:
+            told["problem"] = self.problem
+        if self.fix:
+            told["fix"] = self.fix
+        return told
+
+
+def _probe_to_json(one: ProbeResult) -> ProbeJson:
+    return {
+        "at": one.at,
+        "provider": one.provider,
+        "ok": one.ok,
+        "seconds": round(one.seconds, 3),
+        "message": one.message,
+        "reason": one.reason,
+        "fix": one.fix,
+    }
+
+
+def _check_to_json(one: AgentCheckResult) -> CheckJson:
+    return {
+        "title": one.title,
+        "say": one.say,
+        "answer": one.answer,
+        "seconds": round(one.seconds, 3),
+        "failures": list(one.failures),
+        "ok": one.ok,
+    }
 
 
 async def judge_agent(

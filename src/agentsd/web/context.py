@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from agentsd.audio.sound_file import RecordingLimits
 from agentsd.control.sync.planner import Planner
 from agentsd.control.writeback.writer import WriteBack
 from agentsd.providers.base import Knowledge
@@ -44,6 +45,7 @@ class AppContext:
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
     guards: Policies = field(default_factory=Policies)
     writeback: WriteBack | None = None  # None: this server writes no files
+    recordings: RecordingLimits = field(default_factory=RecordingLimits)
     knowledge: Knowledge | None = None  # None: agents answer without their documents
     timeline: RunFeed | None = None  # None: /api/events sends events of agents only
     hook: GitWebhook | None = None  # None: no webhook

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from agentsd.core.errors import SandboxError
+from agentsd.core.violations import Pointer, format_pointer, suggest_word
 from agentsd.sandbox.limits import CallLimits
 from agentsd.sandbox.shared import get_shared_sandbox
 from agentsd.web.agent_lookup import get_memory_hold, get_principal
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.middleware.memory_budget import COUNTED_BYTES_MIN, estimate_json_bytes, find_hold
+from agentsd.web.views.pagination import TEXT_MAX, sanitize_text
 
 DEPTH_MAX = 100
 """Deeper JSON cannot be encoded by orjson (its limit is 254), and no API needs it."""
@@ -22,7 +27,82 @@ DEPTH_MAX = 100
 CONTAINERS_MAX, VALUES_MAX = 50_000, 250_000
 """Maximum lists and objects in one body, and values: more would block the event loop for too long."""
 
+_ERROR_TEXTS = {
+    "missing": "is missing",
+    "string_type": "must be a text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "is longer than {max_length} characters",
+    "string_pattern_mismatch": "does not have the expected form",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "literal_error": "must be {expected}",
+    "none_required": "is not supported",
+    "too_short": "must have at least {min_length}",
+    "too_long": "must have at most {max_length}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+}
+"""Texts of pydantic's types of errors. Its own texts are not shown; the values are of our own models."""
+
 _LIMITS = CallLimits(memory=1 << 30, cpu_seconds=3.0, wall_seconds=10.0)
+
+
+class RequestModel(BaseModel):
+    """Request body. The description of a field is also the hint of errors in it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+Model = TypeVar("Model", bound=RequestModel)
+
+
+def parse_model(model: type[Model], body: Mapping[str, Any], *, status: int = 400) -> Model:
+    """Return ``body`` as a model. Raise ``Problem`` of ``status`` for the first mistake, with its place."""
+    if model.model_config["extra"] == "forbid":
+        _refuse_unknown(model, body, status)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+    raise _make_invalid(model, body, found, status)
+
+
+def _refuse_unknown(model: type[Model], body: Mapping[str, Any], status: int) -> None:
+    known = model.model_fields
+    unknown = next((name for name in body if name not in known), None)
+    if unknown is not None:
+        name = sanitize_text(unknown)
+        hint = suggest_word(unknown[:TEXT_MAX], known) or f"known: {', '.join(known)}"
+        raise bad_request(f"unknown field {name}", hint=hint, param=name, status=status)
+
+
+def _make_invalid(model: type[Model], body: Any, found: list[ErrorDetails], status: int) -> Problem:
+    field = str(found[0]["loc"][0])
+    places = [(_find_place(body, one), one) for one in found if one["loc"][0] == field]
+    place, deepest = max(places, key=lambda one: len(one[0]))
+    text = _ERROR_TEXTS.get(deepest["type"], "is not valid").format(**deepest.get("ctx", {}))
+    if [one for one, _ in places].count(place) > 1:  # each alternative of a union has its own
+        text = "has none of the allowed forms"
+    param = format_pointer(place)
+    hint = model.model_fields[field].description or ""
+    return bad_request(f"{param} {text}", hint=hint, param=param, status=status)
+
+
+def _find_place(body: Any, error: ErrorDetails) -> Pointer:
+    """Return the place of an error without the names that pydantic gives to alternatives of a union."""
+    place: list[str | int] = []
+    for part in error["loc"]:
+        is_member = isinstance(body, list if isinstance(part, int) else dict)
+        if is_member and (isinstance(part, int) or part in body):
+            body = body[part]
+        elif error["type"] != "missing" or part != error["loc"][-1]:
+            continue
+        place.append(part)
+    return tuple(place)
 
 
 async def read_json_object(request: web.Request, *, limit: int | None = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from agentsd.control.status.audit import audit_entry_view, get_reading_owner, record_action
+from agentsd.control.status.audit import audit_entry_to_json, get_reading_owner, record_action
 from agentsd.store.database import Database
 from agentsd.store.queries.audit import load_audit_entries
 
@@ -27,7 +27,7 @@ async def test_an_entry_is_kept_whole(database: Database) -> None:
     )
     async with database.transaction(snapshot=True) as connection:
         (entry,) = await load_audit_entries(connection, limit=9)
-    view = audit_entry_view(entry)
+    view = audit_entry_to_json(entry)
     assert (view.pop("id"), view.pop("at")) == (entry.id, entry.at)
     assert view == {
         "actor": "acme/ci",

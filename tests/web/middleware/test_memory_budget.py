@@ -16,7 +16,7 @@ import pytest
 from agentsd.web.http.problem import Problem
 from agentsd.web.middleware.memory_budget import MIB, MemoryBudget
 from agentsd.web.middleware.policies import Policies
-from agentsd.web.openai.transcriptions import FIELDS_MAX
+from agentsd.web.openai.upload import FIELDS_MAX
 from tests.services.speech import silence
 from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import Make, Stack, echo, vendor_manifest

@@ -73,7 +73,7 @@ async def test_the_official_client_speaks(voice: Stack, vendor: OpenAIServer) ->
 async def test_other_rates_are_converted(voice: Stack, vendor: OpenAIServer) -> None:
     """pcm is at 24 kHz whatever the voice's rate is; a recording reaches the vendor at its own."""
     vendor.audio = bytes(32_000)  # a second at 16 kHz
-    body = {"model": "acme/deep", "input": "One.", "response_format": "pcm"}
+    body = {"model": "acme/deep", "input": "One.", "response_format": "pcm", "speed": 1.0}
     for wish, rate in (({}, 24_000), ({"sample_rate": 8_000}, 8_000), ({"response_format": "wav"}, 16_000)):
         async with voice.client.post(voice.url + SPEECH, json=body | wish) as reply:
             assert reply.headers["X-Sample-Rate"] == str(rate)
@@ -98,12 +98,15 @@ async def test_speech_comes_before_it_is_over(voice: Stack, vendor: OpenAIServer
 
 
 BAD_SPEECH: list[tuple[dict[str, Any], str]] = [
-    ({"response_format": "mp3"}, "response_format"),
+    ({"response_format": "wma"}, "response_format"),
+    ({"response_format": 7}, "response_format"),
     ({"input": " "}, "input"),
     ({"input": "x" * 20_000}, "input"),
     ({"input": 7}, "input"),
-    ({"speed": 2}, "speed"),
-    ({"stream_format": "sse"}, "stream_format"),
+    ({"speed": 5}, "speed"),
+    ({"speed": True}, "speed"),
+    ({"speed": "fast"}, "speed"),
+    ({"stream_format": "chunks"}, "stream_format"),
     ({"sample_rate": 1}, "sample_rate"),
     ({"model": 3}, "model"),
 ]
@@ -180,8 +183,8 @@ async def test_the_official_client_transcribes(voice: Stack, vendor: OpenAIServe
         events = [event async for event in await create(model="acme/voice", file=file, stream=True)]
         assert [event.type for event in events] == ["transcript.text.delta", "transcript.text.done"]
         assert events[-1].text == heard(PCM)  # type: ignore[union-attr]
-        with pytest.raises(openai.BadRequestError, match="json, text, verbose_json"):
-            await create(model="acme/voice", file=file, response_format="srt")
+        with pytest.raises(openai.BadRequestError, match="json, text, srt, vtt, verbose_json"):
+            await create(model="acme/voice", file=file, response_format="diarized_json")
 
 
 async def test_raw_bodies_are_transcribed(voice: Stack, vendor: OpenAIServer) -> None:

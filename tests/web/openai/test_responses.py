@@ -166,6 +166,31 @@ async def test_a_stored_response_is_continued(sales: Stack, vendor: OpenAIServer
             await client.responses.retrieve(unstored.id)
 
 
+async def test_input_items_have_openais_pages(sales: Stack) -> None:
+    """``limit``, ``after`` and ``order``; ids are unique, and the client's own where they are."""
+    known = {"id": "msg_mine", "type": "message", "role": "user"}
+    items = [{**known, "content": "0"}, *({"role": "user", "content": str(at)} for at in range(1, 4))]
+    items.append({**known, "content": "4"})
+    async with client_of(sales) as client:
+        stored = await client.responses.create(model="acme/sales", input=items, store=True)  # type: ignore[arg-type]
+        path = f"/v1/responses/{stored.id}/input_items"
+        for order, expected in (("asc", "01234"), ("desc", "43210"), (None, "43210")):
+            options: Any = {"limit": 2} | ({"order": order} if order else {})
+            listed = [item async for item in client.responses.input_items.list(stored.id, **options)]
+            assert "".join(item.content for item in listed) == expected  # type: ignore[union-attr,misc]
+            assert len({item.id for item in listed}) == len(items)
+        _, first = await sales.get(f"{path}?limit=2&order=asc&include[]=reasoning.encrypted_content")
+        assert (first["first_id"], first["has_more"], len(first["data"])) == ("msg_mine", True, 2)
+        _, rest = await sales.get(f"{path}?limit=3&order=asc&after={first['last_id']}")
+        assert [item["content"] for item in rest["data"]] == ["2", "3", "4"]
+        assert rest["has_more"] is False
+        _, none = await sales.get(f"{path}?order=asc&after={rest['last_id']}")
+        assert none == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+        for query in ("limit=0", "limit=101", "order=up", "after=msg_none", "before=x"):
+            status, reply = await sales.get(f"{path}?{query}")
+            assert (status, reply["error"]["param"]) == (400, query.partition("=")[0]), query
+
+
 @pytest.mark.parametrize(
     ("field", "value", "param"),
     [
@@ -174,7 +199,7 @@ async def test_a_stored_response_is_continued(sales: Stack, vendor: OpenAIServer
         ("prompt", {"id": "pmpt_1"}, "prompt"),
         ("tools", [{"type": "web_search"}], "tools[0]"),
         ("tools", [{"type": "mcp", "server_label": "x"}], "tools[0]"),
-        ("include", ["file_search_call.results"], "include"),
+        ("include", ["file_search_call.results"], "include[0]"),
         ("truncation", "auto", "truncation"),
         ("input", [{"type": "item_reference", "id": "x"}], "input[0]"),
         (

@@ -100,19 +100,19 @@ async def test_agents_are_told_as_described(stack: Stack, described: dict[str, A
     """Every field of a reply is in the schema, and the other way round; the built-in agent's, too."""
     stack.write("support.yaml", echo("Support", default=True))
     await stack.sync()
-    fields = set(described["components"]["schemas"]["Agent"]["properties"])
+    fields = set(described["components"]["schemas"]["AgentReply"]["properties"])
     for agent in ("support", "current", "echo"):
         _, told = await stack.get(f"/api/agents/{agent}")
         assert set(told) == fields
-        assert check(described, "Agent", told) == []
+        assert check(described, "AgentReply", told) == []
     for path, name in (
         ("/api/agents", "AgentPage"),
         ("/api/agents?view=summary", "AgentPage"),
         ("/api/agents/support/revisions", "RevisionPage"),
-        ("/api/agents/support/values", "ValueList"),
-        ("/api/agents/echo/values", "ValueList"),
-        ("/api/providers", "Providers"),
-        ("/api/sync", "Sync"),
+        ("/api/agents/support/values", "ValuePage"),
+        ("/api/agents/echo/values", "ValuePage"),
+        ("/api/providers", "ProvidersReply"),
+        ("/api/sync", "SyncReply"),
         ("/v1/models", "ModelList"),
     ):
         assert check(described, name, (await stack.get(path))[1]) == []
@@ -178,7 +178,7 @@ async def test_the_examples_work(stack: Stack) -> None:
     """Every command of the page that changes nothing and needs no file, as it stands there."""
     _, page = await texts(stack)
     commands = [unescape(one) for one in re.findall(r"<pre><code>(curl .*?)</code></pre>", page, re.DOTALL)]
-    harmful = r"-sN|/hooks/|/tokens|-X (PUT|PATCH|DELETE)|front-desk|\.wav|embed|resp_0"
+    harmful = r"-sN|/hooks/|/tokens|-X (PUT|PATCH|DELETE)|front-desk|\.mp3|embed|resp_0"
     harmless = [one for one in commands if not re.search(harmful, one)]
     assert len(harmless) >= 12
     for command in harmless:

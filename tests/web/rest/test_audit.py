@@ -9,6 +9,7 @@ import pytest
 
 from agentsd.control.status.audit import record_action
 from agentsd.store.database import Database
+from agentsd.web.views.pagination import encode_place
 from tests.web.conftest import Stack, echo
 
 USERS = (
@@ -91,19 +92,19 @@ async def test_another_owner_is_like_none(guarded: Stack) -> None:
     ):
         async with guarded.client.get(f"{guarded.url}/api/audit{query}", headers=bearer("ci")) as reply:
             replies.append((reply.status, await reply.read(), reply.headers["ETag"]))
-    assert set(replies) == {(200, b'{"items":[],"next_before":null}', replies[0][2])}
+    assert set(replies) == {(200, b'{"items":[],"next_cursor":null}', replies[0][2])}
 
 
 async def test_pages(guarded: Stack) -> None:
-    """``next_before`` leads on until there is no more."""
+    """``next_cursor`` leads on until there is no more."""
     seen: list[Any] = []
     query = "?limit=2"
     while True:
         _, body = await guarded.get(f"/api/audit{query}", headers=bearer("root"))
         seen += [one["id"] for one in body["items"]]
-        if body["next_before"] is None:
+        if body["next_cursor"] is None:
             break
-        query = f"?limit=2&before={body['next_before']}"
+        query = f"?limit=2&cursor={body['next_cursor']}"
     assert seen == sorted(seen, reverse=True)
     assert len(set(seen)) == 5
 
@@ -118,9 +119,11 @@ async def test_a_token_is_needed(guarded: Stack) -> None:
     [
         "?limit=0",
         "?limit=201",
-        "?before=x",
-        "?before=-1",
-        "?before=" + "9" * 19,
+        "?cursor=x",
+        f"?cursor={encode_place('entry', -1)}",
+        f"?cursor={encode_place('entry', '9' * 19)}",
+        f"?cursor={encode_place('revision', 1)}",
+        "?before=1",
         "?onwer=acme",
         "?limit=1&limit=2",
         "?owner=" + "x" * 201,

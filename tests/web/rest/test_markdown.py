@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.web.json_body import measure_depth
-from agentsd.web.views.markdown_tree import MAX_BYTES, MAX_DEPTH, TAGS, Node, build_tree, count_cells
+from agentsd.web.views.markdown_tree import MAX_BYTES, MAX_DEPTH, TAGS, MarkdownNode, build_tree, count_cells
 from tests.web.conftest import Stack
 
 PIECES = (
@@ -24,7 +24,7 @@ PIECES = (
 texts = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 
 
-def elements(nodes: Sequence[Node]) -> Iterator[dict[str, Any]]:
+def elements(nodes: Sequence[MarkdownNode]) -> Iterator[dict[str, Any]]:
     """Every element of a tree."""
     for node in nodes:
         if isinstance(node, dict):
@@ -32,7 +32,7 @@ def elements(nodes: Sequence[Node]) -> Iterator[dict[str, Any]]:
             yield from elements(node["children"])
 
 
-def text_of(nodes: Sequence[Node]) -> str:
+def text_of(nodes: Sequence[MarkdownNode]) -> str:
     """What one reads."""
     return "".join(node if isinstance(node, str) else text_of(node["children"]) for node in nodes)
 

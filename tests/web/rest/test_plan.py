@@ -67,7 +67,7 @@ async def test_it_is_what_the_command_prints(seeing: Stack, catalog: Catalog) ->
     (field,) = next(one for one in told["plan"]["changes"] if one["slug"] == "stays")["fields"]
     assert (field["field"], field["new"]) == ("system_prompt", "You remain.")
     assert told["guard"] is None
-    assert check(make_document(catalog), "SyncPlan", told) == []
+    assert check(make_document(catalog), "PlanReply", told) == []
     _, sync = await seeing.get("/api/sync")
     assert (sync["version"], sync["runs"]) == (before, [])
     assert sync["replica"] == sync["replicas"][0]["id"]

@@ -85,6 +85,22 @@ async def test_an_admin_sees_every_owner(town: Stack) -> None:
         assert hashed(token)[:6] not in str(told)
 
 
+async def test_owners_come_in_pages(town: Stack) -> None:
+    """As every list: by ``next_cursor`` and by ``Link``, the top level first."""
+    seen: list[str] = []
+    path = "/api/users?limit=1"
+    while path:
+        async with town.client.get(town.url + path, headers=ADMIN.headers) as reply:
+            page = await reply.json()
+            following = reply.links.get("next")
+        assert (page["next_cursor"] is None) is (following is None)
+        seen += [one["username"] for one in page["items"]]
+        path = following["url"].path_qs if following else ""
+    assert seen == ["default", "acme", "globex"]
+    status, problem = await town.get("/api/users?offset=1", headers=ADMIN.headers)
+    assert (status, problem["param"]) == (400, "offset")
+
+
 async def test_others_see_their_own(town: Stack) -> None:
     """Whatever the role."""
     for user in (ALICE, ANN, GUS, DAN):

@@ -11,6 +11,7 @@ from agentsd.core.masker import Masker
 from agentsd.core.secret import MASK
 from agentsd.web.http.json import to_json
 from agentsd.web.json_body import measure_depth
+from agentsd.web.views.agent import ConditionReply
 
 SEALED = "ENC[AES256_GCM,data:Q2FuYXJ5,iv:aXY=,tag:dGFn,type:str]"
 MASKER = Masker(frozenset({"special_field"}))
@@ -60,6 +61,16 @@ def test_json_takes_all_that_a_manifest_can_hold(value: Any) -> None:
 def test_json_writes_surrogates_and_huge_integers() -> None:
     """What orjson refuses is written nevertheless."""
     assert json.loads(to_json({"a": "\ud800", "b": 2**70})) == {"a": "\ud800", "b": 2**70}
+
+
+def test_what_orjson_refuses_is_written_in_the_same_form() -> None:
+    """A reply with a huge integer in a manifest's section has the same members and dates as any other."""
+    condition = ConditionReply("Ready", "Opened", "", datetime(2026, 1, 2, tzinfo=UTC))
+    usual, unusual = ({"turn": {"x": number}, "condition": condition} for number in (1, 2**70))
+    written = json.loads(to_json(unusual))
+    assert written["turn"] == {"x": 2**70}
+    assert written["condition"] == json.loads(to_json(usual))["condition"]
+    assert written["condition"]["since"] == "2026-01-02T00:00:00Z"
 
 
 @given(st.integers(0, 300))

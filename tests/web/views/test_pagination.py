@@ -5,13 +5,13 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import MultiDict
 
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
@@ -20,8 +20,12 @@ from agentsd.web.views.pagination import (
     ListQuery,
     check_names,
     decode_cursor,
+    decode_place,
     encode_cursor,
+    encode_place,
+    make_next_link,
     parse_limit,
+    parse_page_query,
     parse_query,
     slice_page,
 )
@@ -229,18 +233,30 @@ def test_a_sort_that_is_none_gets_a_suggestion() -> None:
 
 def test_the_next_link_keeps_the_filters() -> None:
     """The link leads to the next page of the same list."""
-    query = parse_query({"owner": "a b", "active": "1", "limit": "5"}, ("owner", "active", "limit"))
-    assert query.next_link("/api/agents", "CUR") == (
-        '</api/agents?owner=a+b&active=true&limit=5&cursor=CUR>; rel="next"'
+    query = {"owner": "a b", "active": "1", "limit": "5", "cursor": "OLD"}
+    assert make_next_link("/api/agents", query, "CUR") == (
+        '</api/agents?owner=a+b&active=1&limit=5&cursor=CUR>; rel="next"'
     )
+    assert make_next_link("/api/agents", query, None) is None
 
 
-def test_the_next_link_keeps_everything() -> None:
-    """The order, the view and the condition as well; what is the default is left out."""
-    asked = {"condition": "Degraded", "sort": "-updated_at", "view": "summary", "limit": "5"}
-    query = parse_query(asked, tuple(asked))
-    assert query.next_link("/api/agents", "CUR") == (
-        '</api/agents?condition=Degraded&sort=-updated_at&view=summary&limit=5&cursor=CUR>; rel="next"'
-    )
-    plain = replace(query, condition=None, order=SLUG_ORDER, view="full")
-    assert plain.next_link("/x", "C") == '</x?limit=5&cursor=C>; rel="next"'
+@given(st.text(), st.text())
+def test_a_cursor_of_a_list_comes_back_to_it_alone(value: str, text: str) -> None:
+    """Revisions, audit entries, owners and values have places of their own."""
+    with suppress(UnicodeEncodeError):
+        cursor = encode_place("owner", value)
+        assert decode_place(cursor, "owner") == value
+        for other in ("entry", "own", ""):
+            with pytest.raises(Problem) as caught:
+                decode_place(cursor, other)
+            assert (caught.value.status, caught.value.param) == (400, "cursor")
+    with suppress(Problem):
+        assert encode_place("owner", decode_place(text, "owner")) == text
+
+
+@pytest.mark.parametrize("value", ["-1", "x", "", "1.5", "9" * 19, "\u0661"])
+def test_a_place_that_is_not_a_number_is_refused(value: str) -> None:
+    """Made up: we never wrote it."""
+    query = MultiDict(cursor=encode_place("entry", value))
+    with pytest.raises(Problem):
+        _ = parse_page_query(query, "entry").number

@@ -170,11 +170,11 @@ def _format_digests(step: RevisionSummary) -> str:
 
 def _make_view(entry: HistoryEntry) -> dict[str, Any]:
     """Return one entry as JSON: a revision with the audit entry that made it, or an audit entry."""
-    from agentsd.control.status.audit import audit_entry_view
+    from agentsd.control.status.audit import audit_entry_to_json
 
     step, audit = entry.step, entry.audit
     if step is None:
-        return {"kind": "audit_entry", **(audit_entry_view(audit) if audit else {})}
+        return {"kind": "audit_entry", **(audit_entry_to_json(audit) if audit else {})}
     return {
         "kind": "revision",
         "at": step.created_at,
@@ -188,5 +188,5 @@ def _make_view(entry: HistoryEntry) -> dict[str, Any]:
         "commit": _find_commit(entry),
         "digest": step.digest.hex(),
         "previous_digest": step.previous.hex() if step.previous else None,
-        "audit_entry": audit_entry_view(audit) if audit else None,
+        "audit_entry": audit_entry_to_json(audit) if audit else None,
     }

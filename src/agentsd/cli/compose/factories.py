@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from agentsd.core.errors import ConfigError, SchemaMismatch
-from agentsd.sandbox.shared import extraction_sandbox, get_shared_sandbox
+from agentsd.sandbox.shared import extraction_sandbox, get_recording_sandbox, get_shared_sandbox
 from agentsd.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigError(f"AGENTSD_{name}: {first['msg']}", hint="see: docs/configuration.md") from None
-    for sandbox in (get_shared_sandbox(), extraction_sandbox()):
+    for sandbox in (get_shared_sandbox(), extraction_sandbox(), get_recording_sandbox()):
         sandbox.memory_max = settings.worker_memory << 20
     return settings
 

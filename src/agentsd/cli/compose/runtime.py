@@ -164,6 +164,7 @@ async def serve_runtime(
 
     ``cache``: the folder of the snapshot from which it starts while Postgres is away.
     """
+    from agentsd.audio.sound_file import RecordingLimits
     from agentsd.cli.compose.env_agent import make_registry
     from agentsd.cli.compose.policies import make_bounds, make_policies
     from agentsd.runtime.agents.builder import Builder
@@ -207,6 +208,7 @@ async def serve_runtime(
         hook=hook,
         planner=planner,
         supervisor=supervisor,
+        recordings=RecordingLimits(settings.max_recording),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sessions.aclose)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from agentsd.core.names import derive_owner, escape_unprintable, slug_from_url
 from agentsd.store.database import Database
@@ -76,14 +80,39 @@ def get_reading_owner(actor: str, target: str, outcome: ActionOutcome) -> str:
     return owner if outcome == "done" or derive_owner(f"{actor}/") == owner else ""
 
 
-def audit_entry_view(entry: AuditEntry) -> dict[str, Any]:
+class AuditEntryJson(TypedDict):
+    """Successful, refused or failed write."""
+
+    id: int
+    at: datetime
+    actor: Annotated[str, Field(description="`acme/ci` for a token, `cli:alice` for a command.")]
+    action: Annotated[str, Field(description="`update`, `token-revoke` and so on.")]
+    target: Annotated[str, Field(description="A slug; for a token `token:acme/ci`.")]
+    user: Annotated[str | None, Field(description="The owner whose users may read it; null: admins only.")]
+    outcome: Annotated[str | None, Field(description="`done`, `refused` or `failed`.")]
+    status: Annotated[int | None, Field(description="Status of the response; null for a command.")]
+    code: Annotated[str | None, Field(description="Code of the problem.")]
+    path: Annotated[str | None, Field(description="The file that was written.")]
+    from_version: int | None
+    to_version: int | None
+    commit: str | None
+
+
+def audit_entry_to_json(entry: AuditEntry) -> AuditEntryJson:
     """Return an audit entry as the API and ``agentsd history --format json`` show it."""
-    told = {
+    detail = entry.detail.get
+    return {
         "id": entry.id,
         "at": entry.at,
         "actor": entry.actor,
         "action": entry.action,
         "target": entry.target,
         "user": entry.owner or None,
+        "outcome": detail("outcome"),
+        "status": detail("status"),
+        "code": detail("code"),
+        "path": detail("path"),
+        "from_version": detail("from_version"),
+        "to_version": detail("to_version"),
+        "commit": detail("commit"),
     }
-    return told | {name: entry.detail.get(name) for name in DETAIL_FIELDS}

@@ -5,7 +5,7 @@ Written in a transaction of its own, so that a refused run is recorded, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -73,7 +73,7 @@ async def record_error(
     await _write_run(database, run, None)
 
 
-def _list_errors(error: AgentsdError) -> list[dict[str, Any]]:
+def _list_errors(error: AgentsdError) -> Sequence[Mapping[str, Any]]:
     if isinstance(error, InvalidManifests):
         return [violation_to_json(violation) for violation in error.violations[:ERRORS_MAX]]
     return [{"code": type(error).__name__, "message": error.message, "hint": error.hint}]

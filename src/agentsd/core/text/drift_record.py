@@ -40,7 +40,7 @@ _TEXT_FIELDS = ("system_prompt", "greeting", "description")
 
 
 def _shorten_field(field: FieldChange) -> dict[str, Any]:
-    body = field_to_json(field)
+    body: dict[str, Any] = {**field_to_json(field)}
     if field.secret or field.pointer[0] in _TEXT_FIELDS:
         return {name: body[name] for name in body if name not in ("old", "new")}
     return body | {name: json.loads(_shorten_value(body[name])) for name in ("old", "new")}

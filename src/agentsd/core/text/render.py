@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from posixpath import normpath
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 from urllib.parse import quote
 
+from pydantic import Field
+from typing_extensions import TypedDict
+
 from agentsd.core.names import escape_unprintable
+from agentsd.core.plan.diff import FieldOperation, SecretChange
 from agentsd.core.plan.plan import Change, FieldChange, Operation, Plan, UserChange
-from agentsd.core.violations import Violation, format_pointer
+from agentsd.core.violations import Severity, Violation, format_pointer
 
 Span = tuple[str, str]
 """(style, text): a style of ``rich``, or ``""``."""
@@ -159,7 +163,74 @@ def format_value(value: Any) -> str:
     return text if len(text) <= VALUE_MAX else f"{text[: VALUE_MAX - 1]}…"
 
 
-def plan_to_json(plan: Plan) -> dict[str, Any]:
+class FieldChangeJson(TypedDict):
+    """Field that differs: with `old` and `new`, or `secret`, or the `lines` of a text's diff."""
+
+    operation: FieldOperation
+    field: str
+    old: NotRequired[Any]
+    new: NotRequired[Any]
+    secret: NotRequired[Annotated[SecretChange, Field(description="`resealed`: a new ciphertext.")]]
+    lines: NotRequired[list[str]]
+
+
+class AgentChangeJson(TypedDict):
+    """Change of one agent. `heal`: its row was edited in the database, and the file wins."""
+
+    operation: Operation
+    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    slug: str
+    owner: str
+    path: str
+    old_slug: NotRequired[str]
+    fields: list[FieldChangeJson]
+    reason: NotRequired[
+        Annotated[Literal["form"], Field(description="Comments, layout or line endings only.")]
+    ]
+
+
+class UserChangeJson(TypedDict):
+    """Change of one owner."""
+
+    operation: Literal["create", "update", "delete", "heal"]
+    username: str
+    fields: NotRequired[list[FieldChangeJson]]
+
+
+class ViolationJson(TypedDict):
+    """Broken rule of one file."""
+
+    path: str
+    line: int
+    column: int
+    code: str
+    severity: Severity
+    field: str
+    message: str
+    hint: str
+
+
+class QuarantinedJson(TypedDict):
+    """Quarantined file."""
+
+    path: str
+    violations: list[ViolationJson]
+
+
+class PlanJson(TypedDict):
+    """Plan, as `agentsd plan --format json` prints it."""
+
+    source: str
+    empty: bool
+    summary: Annotated[dict[str, int], Field(description="The count of each operation.")]
+    changes: list[AgentChangeJson]
+    users: list[UserChangeJson]
+    quarantined: list[QuarantinedJson]
+    held_back: Annotated[list[str], Field(description="Agents that stay while a file is quarantined.")]
+    orphaned: Annotated[list[str], Field(description="Agents that remain without a file.")]
+
+
+def plan_to_json(plan: Plan) -> PlanJson:
     """Return the plan for a machine, without sealed values."""
     return {
         "source": plan.source,
@@ -176,28 +247,30 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _user_to_json(user: UserChange) -> dict[str, Any]:
-    fields = {"fields": [field_to_json(field) for field in user.fields]} if user.fields else {}
-    return {"operation": user.operation, "username": user.username, **fields}
+def _user_to_json(user: UserChange) -> UserChangeJson:
+    body: UserChangeJson = {"operation": user.operation, "username": user.username}
+    return {**body, "fields": [field_to_json(field) for field in user.fields]} if user.fields else body
 
 
-def _change_to_json(change: Change) -> dict[str, Any]:
-    renamed = {"old_slug": change.stored.slug} if change.operation == "rename" and change.stored else {}
-    return {
+def _change_to_json(change: Change) -> AgentChangeJson:
+    body: AgentChangeJson = {
         "operation": change.operation,
         "id": str(change.id),
         "slug": change.slug,
         "owner": change.owner,
         "path": change.path,
-        **renamed,
         "fields": [field_to_json(field) for field in change.fields],
-        **({"reason": "form"} if is_form_only(change) else {}),
     }
+    if is_form_only(change):
+        body["reason"] = "form"
+    if change.operation == "rename" and change.stored:
+        body["old_slug"] = change.stored.slug
+    return body
 
 
-def field_to_json(field: FieldChange) -> dict[str, Any]:
+def field_to_json(field: FieldChange) -> FieldChangeJson:
     """Return one field that differs; for a secret only that it does."""
-    body: dict[str, Any] = {"operation": field.operation, "field": format_pointer(field.pointer)}
+    body: FieldChangeJson = {"operation": field.operation, "field": format_pointer(field.pointer)}
     if field.secret:
         return {**body, "secret": field.secret}
     return {**body, "old": field.old, "new": field.new}
@@ -223,7 +296,7 @@ def format_violations(violations: Iterable[Violation], prefix: str = "") -> Iter
             yield (("dim", "    → "), ("", violation.hint))
 
 
-def violation_to_json(violation: Violation) -> dict[str, Any]:
+def violation_to_json(violation: Violation) -> ViolationJson:
     """Return one violation for a machine."""
     return {
         "path": violation.path,

@@ -15,7 +15,7 @@ from agentsd.core.masker import Masker
 from agentsd.core.names import escape_unprintable
 from agentsd.core.plan.diff import FieldChange, diff_documents
 from agentsd.core.text.line_diff import diff_lines
-from agentsd.core.text.render import Line, field_to_json, format_fields
+from agentsd.core.text.render import FieldChangeJson, Line, field_to_json, format_fields
 from agentsd.core.violations import format_pointer
 
 _LINES_MAX = 200
@@ -54,7 +54,7 @@ def _collect_texts(state: RevisionState) -> dict[str, str]:
     return {} if state.prompt is None else {"prompt": state.prompt}
 
 
-def changes_to_json(found: Sequence[FieldChange]) -> list[dict[str, Any]]:
+def changes_to_json(found: Sequence[FieldChange]) -> list[FieldChangeJson]:
     """Return ``{"operation", "field"}`` each, with ``old`` and ``new``, ``secret``, or ``lines``.
 
     ``lines`` is the line diff of a text.

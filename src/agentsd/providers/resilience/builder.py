@@ -12,10 +12,11 @@ from contextlib import aclosing
 from typing import Any, Generic, TypeVar, cast
 
 from agentsd.audio.rates import resample_stream
-from agentsd.core.errors import ConfigError
+from agentsd.core.errors import ConfigError, OptionRefused
 from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.network import NetworkSettings
+from agentsd.providers.options import ListeningOptions, ProviderOptions, SpeechOptions, tune_client
 from agentsd.providers.resilience.chain import Chain, ChainCall, ChainMember
 from agentsd.providers.resilience.tape import Tape
 from agentsd.providers.schema import ProviderSettings
@@ -55,6 +56,10 @@ class ResilientLLM(ResilientProvider[LLM]):
 class ResilientTTS(ResilientProvider[TTS]):
     """Resilient ``TTS``. A fallback's speech is converted to the first provider's rate."""
 
+    def tune(self, options: SpeechOptions) -> ResilientTTS:
+        """Return this voice with ``options``: see ``providers.options``."""
+        return ResilientTTS(_tune_chain(self.chain, options))
+
     @property
     def sample_rate(self) -> int:
         """Return the first provider's sample rate in hertz, whichever provider answers."""
@@ -74,6 +79,10 @@ class ResilientTTS(ResilientProvider[TTS]):
 
 class ResilientSTT(ResilientProvider[STT]):
     """Resilient ``STT``. A fallback gets the speech at its own rate."""
+
+    def tune(self, options: ListeningOptions) -> ResilientSTT:
+        """Return this recogniser with ``options``: see ``providers.options``."""
+        return ResilientSTT(_tune_chain(self.chain, options))
 
     @property
     def sample_rate(self) -> int:
@@ -109,6 +118,20 @@ class ResilientEmbedding(ResilientProvider[Embedding]):
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one vector for each text, in order."""
         return await self.chain.once(lambda embedding: embedding.embed(texts))
+
+
+def _tune_chain(chain: Chain[P], options: ProviderOptions) -> Chain[P]:
+    """Return the members that have ``options``: another one would drop them. Raises ``OptionRefused``."""
+    members: list[ChainMember[P]] = []
+    refusal: OptionRefused | None = None
+    for member in chain.members:
+        try:
+            members.append(member.replace_provider(tune_client(member.provider, member.name, options)))
+        except OptionRefused as error:
+            refusal = refusal or error
+    if not members and refusal is not None:
+        raise refusal
+    return Chain(members)
 
 
 _KINDS: Mapping[str, Any] = {

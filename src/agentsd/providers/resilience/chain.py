@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from copy import copy
 from time import perf_counter
 from typing import Any, Generic, TypeVar, cast
 
@@ -36,6 +37,12 @@ COOLDOWN_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
+class _Rest:
+    """Time of a member's rest, shared by its copies."""
+
+    until = 0.0
+
+
 class ChainMember(Generic[P]):
     """Provider in a chain."""
 
@@ -53,11 +60,22 @@ class ChainMember(Generic[P]):
         self.kind = kind
         self.name = name
         self.retries = retries
-        self.rests_until = 0.0  # by ``perf_counter``
+        self._rest = _Rest()
         self._places = asyncio.Semaphore(limit) if limit else None
         self._metrics = metrics
         self._requests = metrics.provider_requests.labels(kind, name)
         self._first = metrics.provider_first_seconds.labels(kind, name)
+
+    @property
+    def rests_until(self) -> float:
+        """Return the time until which it is skipped where another replaces it, by ``perf_counter``."""
+        return self._rest.until
+
+    def replace_provider(self, provider: P) -> ChainMember[P]:
+        """Return this member with ``provider`` for one request; its limits and its rest are shared."""
+        member = copy(self)
+        member.provider = provider
+        return member
 
     async def once(self, ask: Callable[[P], Awaitable[T]]) -> T:
         """Try one whole answer, and count it.
@@ -131,7 +149,7 @@ class ChainMember(Generic[P]):
         self._metrics.provider_failures.labels(self.kind, self.name).inc()
         if isinstance(error, ProviderRejected):
             return
-        self.rests_until = perf_counter() + COOLDOWN_SECONDS
+        self._rest.until = perf_counter() + COOLDOWN_SECONDS
         _log.warning(
             "a provider did not answer",
             extra={"kind": self.kind, "provider": self.name, "error": type(error).__name__},

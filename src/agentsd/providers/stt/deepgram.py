@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import copy
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -10,7 +12,9 @@ from pydantic import Field
 from agentsd.providers.base import Transcript
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.network import ApiKey, NetworkSettings
+from agentsd.providers.options import ListeningOptions, refuse_options
 from agentsd.providers.schema import Url
+from agentsd.providers.stt.timed_transcripts import parse_number, parse_words
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.websocket import Frame, FrameReader, SocketClient, frame_pieces
 from agentsd.providers.vendor import Vendor
@@ -68,6 +72,14 @@ class DeepgramListen(SocketClient):
         super().__init__(settings, sessions, url=settings.url, headers=headers, query=query)
         self.sample_rate = settings.sample_rate
 
+    def tune(self, options: ListeningOptions) -> DeepgramListen:
+        """Return this recogniser for another language. Raises ``OptionRefused``."""
+        refuse_options(self.who.vendor, options, ("language", "timestamp_granularities"))
+        tuned = copy(self)
+        if options.language is not None:
+            tuned._query = {**self._query, "language": options.language}
+        return tuned
+
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
         """Yield transcripts as they come: see ``STT``."""
         return self.converse(frame_pieces(pcm, bytes, last=[FINALIZE, CLOSE]), _Reader(self.who))
@@ -85,7 +97,7 @@ class _Reader(FrameReader[Transcript]):
             return None
         self._finalized = self._finalized or message.get("from_finalize") is True
         text = self._text(message)
-        return Transcript(text, message.get("is_final") is True) if text else None
+        return add_times(Transcript(text, message.get("is_final") is True), message) if text else None
 
     def may_close(self) -> bool:
         return self._finalized
@@ -95,6 +107,15 @@ class _Reader(FrameReader[Transcript]):
             return str(message["channel"]["alternatives"][0]["transcript"])
         except (KeyError, IndexError, TypeError):
             raise make_protocol_error(self.who, "sent a result without a transcript") from None
+
+
+def add_times(transcript: Transcript, message: dict[str, Any]) -> Transcript:
+    """Return ``transcript`` with the times that a result has for it, ``start`` and ``duration``."""
+    start, duration = parse_number(message.get("start")), parse_number(message.get("duration"))
+    if start is None or duration is None:
+        return transcript
+    words = parse_words(message["channel"]["alternatives"][0].get("words"), ("punctuated_word", "word"))
+    return replace(transcript, start=start, end=start + duration, words=words)
 
 
 def build_client(settings: DeepgramListenSettings, sessions: HttpSessions) -> DeepgramListen:

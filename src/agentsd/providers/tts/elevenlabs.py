@@ -6,11 +6,13 @@ https://elevenlabs.io/docs/api-reference/text-to-speech/v-1-text-to-speech-voice
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from agentsd.providers.network import ApiKey, NetworkSettings
+from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -100,8 +102,15 @@ class ElevenLabs(SocketClient):
         headers = {"xi-api-key": settings.api_key.reveal()}
         super().__init__(settings, sessions, url=url, headers=headers, query=query)
         self.sample_rate = settings.sample_rate
-        voice = _make_voice_settings(settings)
-        self._opening = self._json({"text": " ", **({"voice_settings": voice} if voice else {})})
+        self._voice = _make_voice_settings(settings)
+        self._opening = self._make_opening(self._voice)
+
+    def tune(self, options: SpeechOptions) -> ElevenLabs:
+        """Return this voice at the requested speed. Raises ``OptionRefused``."""
+        tuned, speed = copy(self), check_speed(self.who.vendor, options, 0.7, 1.2)
+        if speed is not None:
+            tuned._opening = self._make_opening({**self._voice, "speed": speed})
+        return tuned
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
@@ -113,6 +122,9 @@ class ElevenLabs(SocketClient):
 
     def _say(self, piece: str) -> Frame:
         return self._json({"text": piece, "try_trigger_generation": True})
+
+    def _make_opening(self, voice: dict[str, float | bool]) -> Frame:
+        return self._json({"text": " ", **({"voice_settings": voice} if voice else {})})
 
     def _json(self, message: dict[str, Any]) -> Frame:
         return encode_json(self.who, message).decode()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
+from copy import copy
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -20,6 +21,7 @@ from agentsd.providers.base import ProviderTimeout, ProviderUnavailable
 from agentsd.providers.errors import VendorRef, make_protocol_error, make_wrong_rate_error
 from agentsd.providers.local.needs import Needs, require_program
 from agentsd.providers.local.settings import LocalSettings
+from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.text_chunks import split_sentences
 from agentsd.providers.vendor import Vendor
@@ -58,9 +60,16 @@ class Flite:
         self.sample_rate = VOICE_RATES[settings.voice]
         self._who = VendorRef(settings.provider, settings.kind)
         self._timeout = settings.timeout_seconds
-        stretch = f"duration_stretch={1 / settings.speed:.3f}"
-        self._command = ("flite", "-voice", settings.voice, "--setf", stretch, "-f", "/dev/stdin", "-o")
-        self._turns: asyncio.Semaphore | None = None
+        self._voice = settings.voice
+        self._command = _make_command(settings.voice, settings.speed)
+        self._turns: list[asyncio.Semaphore] = []  # one, once it is needed; a tuned voice shares it
+
+    def tune(self, options: SpeechOptions) -> Flite:
+        """Return this voice at the requested speed. Raises ``OptionRefused``."""
+        tuned, speed = copy(self), check_speed(self._who.vendor, options, 0.25, 4)
+        if speed is not None:
+            tuned._command = _make_command(self._voice, speed)
+        return tuned
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes: see ``TTS``."""
@@ -76,10 +85,11 @@ class Flite:
     async def _say(self, sentence: str) -> bytes:
         import asyncio
 
-        self._turns = self._turns or asyncio.Semaphore(CONCURRENCY_MAX)
+        if not self._turns:
+            self._turns.append(asyncio.Semaphore(CONCURRENCY_MAX))
         sound = os.memfd_create("agentsd-flite")
         try:
-            async with self._turns, asyncio.timeout(self._timeout):
+            async with self._turns[0], asyncio.timeout(self._timeout):
                 await self._run(sentence, sound)
             return self._pcm(_read_whole(sound))
         except TimeoutError:
@@ -121,6 +131,11 @@ class Flite:
         if header.rate != self.sample_rate:
             raise make_wrong_rate_error(self._who, header.rate, self.sample_rate)
         return wav[header.size :]
+
+
+def _make_command(voice: str, speed: float) -> tuple[str, ...]:
+    stretch = f"duration_stretch={1 / speed:.3f}"
+    return ("flite", "-voice", voice, "--setf", stretch, "-f", "/dev/stdin", "-o")
 
 
 def _read_whole(file: int) -> bytes:

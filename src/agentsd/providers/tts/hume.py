@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import ApiKey, NetworkSettings
+from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.schema import Url
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -76,6 +78,13 @@ class Hume(SocketClient):
         how = {"speed": settings.speed, "description": settings.description}
         self._how: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
         self._how["voice"] = {"id": settings.voice_id}
+
+    def tune(self, options: SpeechOptions) -> Hume:
+        """Return this voice at the requested speed. Raises ``OptionRefused``."""
+        tuned, speed = copy(self), check_speed(self.who.vendor, options, 0.5, 2)
+        if speed is not None:
+            tuned._how = {**self._how, "speed": speed}
+        return tuned
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from agentsd.audio.pcm import BadAudio
 from agentsd.audio.wav import parse_wav_header
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.network import NetworkSettings
+from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.schema import Url
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -52,8 +54,15 @@ class Kokoro(SocketClient):
     def __init__(self, settings: KokoroSettings, sessions: HttpSessions) -> None:
         super().__init__(settings, sessions, url=settings.url)
         self.sample_rate = settings.sample_rate
-        voice = {"voice": settings.voice, "language": settings.language, "speed": settings.speed}
-        self._opening = encode_json(self.who, voice).decode()
+        self._voice = {"voice": settings.voice, "language": settings.language, "speed": settings.speed}
+        self._opening = encode_json(self.who, self._voice).decode()
+
+    def tune(self, options: SpeechOptions) -> Kokoro:
+        """Return this voice at the requested speed. Raises ``OptionRefused``."""
+        tuned, speed = copy(self), check_speed(self.who.vendor, options, 0.25, 4)
+        if speed is not None:
+            tuned._opening = encode_json(self.who, {**self._voice, "speed": speed}).decode()
+        return tuned
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from copy import copy
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from agentsd.audio.pcm import BadAudio
 from agentsd.audio.pcm_stream import PcmStream
 from agentsd.providers.errors import VendorRef, make_empty_error, make_protocol_error, make_wrong_rate_error
 from agentsd.providers.network import HttpSettings, OptionalApiKey
+from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, VendorReply, encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -79,6 +81,13 @@ class OpenAISpeech:
             **{name: value for name, value in how.items() if value is not None},
         }
         self._how = settings.add_body(own)
+
+    def tune(self, options: SpeechOptions) -> OpenAISpeech:
+        """Return this voice at the requested speed. Raises ``OptionRefused``."""
+        tuned, speed = copy(self), check_speed(self._who.vendor, options, 0.25, 4)
+        if speed is not None:
+            tuned._how = {**self._how, "speed": speed}
+        return tuned
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes: see ``TTS``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,6 +21,7 @@ from agentsd.providers.local.models import find_model, read_description
 from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
+from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.text_chunks import split_sentences
 from agentsd.providers.vendor import Vendor
@@ -70,12 +72,20 @@ class Piper:
         path = _find_model_path(settings, engines.limits)
         self.sample_rate = _read_sample_rate(settings, path)
         self._how = _make_synthesis_options(settings)
+        self._who = VendorRef(settings.provider, settings.kind)
         self._claim = engines.claim(
-            VendorRef(settings.provider, settings.kind),
+            self._who,
             EngineSpec.of(settings.provider, MODULE, {"path": str(path)}, CONCURRENCY_MAX),
             timeout=settings.timeout_seconds,
         )
         preload_engine(self._claim, wanted=settings.preload)
+
+    def tune(self, options: SpeechOptions) -> Piper:
+        """Return this voice at the requested speed. Raises ``OptionRefused``."""
+        tuned, speed = copy(self), check_speed(self._who.vendor, options, 0.25, 4)
+        if speed is not None:
+            tuned._how = {**self._how, "length_scale": 1 / speed}
+        return tuned
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes: see ``TTS``."""

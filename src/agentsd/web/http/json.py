@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import orjson
@@ -18,4 +19,11 @@ def to_json(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=_OPTIONS)
     except TypeError:
-        return json.dumps(value, default=str, separators=(",", ":")).encode()
+        return json.dumps(value, default=_to_plain, separators=(",", ":")).encode()
+
+
+def _to_plain(value: Any) -> Any:
+    """Return a value that is not JSON as orjson writes it: a dataclass as an object, a date as RFC 3339."""
+    if is_dataclass(value):
+        return {one.name: getattr(value, one.name) for one in fields(value)}
+    return orjson.loads(orjson.dumps(value, default=str, option=_OPTIONS))

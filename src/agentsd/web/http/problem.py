@@ -11,17 +11,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from agentsd.core.errors import (
     AgentNotFound,
     AgentsdError,
     AgentUnavailable,
+    OptionRefused,
     ProviderError,
     StoreError,
 )
+from agentsd.core.violations import Violation, format_pointer
 from agentsd.providers.base import (
     ProviderAuthError,
     ProviderEmpty,
@@ -43,6 +47,7 @@ _STATUS_BY_ERROR: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (AgentNotFound, 404, "agent_not_found"),
     (AgentUnavailable, 400, "agent_unavailable"),
     (InvalidChat, 400, "invalid_request"),
+    (OptionRefused, 400, "unsupported_option"),
     (ProviderAuthError, 502, "provider_auth"),
     (ProviderRateLimited, 429, "provider_rate_limited"),
     (ProviderNotFound, 502, "provider_not_found"),
@@ -71,6 +76,62 @@ _CODE_BY_STATUS = {
 }
 
 
+RequestId = Annotated[str, Field(description="Of a failure of the server: search the log for it.")]
+
+
+@dataclass(frozen=True)
+class ViolationReply:
+    """Violation of a rule, and its remedy."""
+
+    path: str
+    line: int
+    column: int
+    code: str
+    message: str
+    hint: str
+    pointer: Annotated[str, Field(description="The field's pointer in the manifest.")]
+
+    @classmethod
+    def of(cls, one: Violation) -> ViolationReply:
+        """Return the reply for one violation."""
+        pointer = format_pointer(one.pointer)
+        return cls(one.path, one.line, one.column, one.code, one.message, one.hint, pointer)
+
+
+class ProblemDocument(TypedDict):
+    """Error (RFC 9457)."""
+
+    type: Annotated[str, Field(description="`code` as a URI.")]
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    code: Annotated[str, Field(description="Stable, for programs.")]
+    detail: Annotated[str, Field(description="What is wrong.")]
+    hint: NotRequired[Annotated[str, Field(description="What to do.")]]
+    param: NotRequired[Annotated[str, Field(description="The invalid field.")]]
+    request_id: NotRequired[RequestId]
+    file: NotRequired[Annotated[str, Field(description="The manifest concerned.")]]
+    reason: NotRequired[Annotated[str, Field(description="The machine reason of the agent's condition.")]]
+    violations: NotRequired[
+        Annotated[list[ViolationReply], Field(description="Rules that the agent would break (422).")]
+    ]
+
+
+class OpenAIErrorBody(TypedDict):
+    """Content of an error in OpenAI's shape."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    request_id: NotRequired[RequestId]
+
+
+class OpenAIError(TypedDict):
+    """Error in OpenAI's shape."""
+
+    error: OpenAIErrorBody
+
+
 @dataclass(eq=False)
 class Problem(Exception):
     """Error response. Raised in a handler; the middleware writes it in the shape of the path."""
@@ -95,8 +156,8 @@ class Problem(Exception):
         optional = {"hint": self.hint, "param": self.param}
         return members | {key: value for key, value in optional.items() if value} | dict(self.extra)
 
-    def as_openai(self) -> dict[str, Any]:
-        """Return ``{"error": {"message", "type", "param", "code"}}``."""
+    def as_openai(self) -> OpenAIError:
+        """Return the error in OpenAI's shape."""
         message = f"{self.detail} ({self.hint})" if self.hint else self.detail
         return {
             "error": {
@@ -107,7 +168,7 @@ class Problem(Exception):
             }
         }
 
-    def as_frame(self, request_id: str) -> dict[str, Any]:
+    def as_frame(self, request_id: str) -> OpenAIError:
         """Return ``as_openai`` with the request's id, for an event after the head was sent."""
         body = self.as_openai()
         body["error"]["request_id"] = request_id
@@ -118,14 +179,15 @@ class Problem(Exception):
 
         Failures of the server and of vendors contain the request's id, with which the log can be searched.
         """
-        if path.startswith(OPENAI_PREFIX):
-            body, content_type = self.as_openai(), "application/json"
-        else:
-            body, content_type = self.as_problem(), "application/problem+json"
+        is_openai = path.startswith(OPENAI_PREFIX)
+        body: Any = self.as_openai() if is_openai else self.as_problem()
         if request_id and self.status >= 500:
             body.get("error", body)["request_id"] = request_id
         return web.Response(
-            body=to_json(body), status=self.status, content_type=content_type, headers=dict(self.headers)
+            body=to_json(body),
+            status=self.status,
+            content_type="application/json" if is_openai else "application/problem+json",
+            headers=dict(self.headers),
         )
 
 
@@ -213,7 +275,7 @@ def _make_error_headers(error: AgentsdError) -> dict[str, str]:
 
 
 def _get_error_param(error: AgentsdError) -> str | None:
-    return error.param if isinstance(error, (InvalidChat, ProviderError)) else None
+    return error.param if isinstance(error, (InvalidChat, OptionRefused, ProviderError)) else None
 
 
 def _make_error_members(error: AgentsdError) -> dict[str, Any]:

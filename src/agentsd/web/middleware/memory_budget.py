@@ -53,16 +53,16 @@ class MemoryBudget:
 class MemoryHold:
     """Share of one request, or of one call. ``with hold:`` releases it at the end."""
 
-    __slots__ = ("_budget", "_owner", "size")
+    __slots__ = ("_budget", "owner", "size")
 
     def __init__(self, budget: MemoryBudget, owner: str) -> None:
         self._budget = budget
-        self._owner = owner
+        self.owner = owner
         self.size = 0
 
     def check(self, more: int) -> None:
         """Raise ``Problem`` 429 if ``more`` bytes do not fit."""
-        if more > 0 and not self._budget.allows(self._owner, more):
+        if more > 0 and not self._budget.allows(self.owner, more):
             raise Problem(
                 429,
                 "memory_limit",
@@ -79,7 +79,7 @@ class MemoryHold:
     def set(self, size: int) -> None:
         """Set the share to ``size`` bytes without a check: they are in use already."""
         if size != self.size:
-            self._budget.change(self._owner, size - self.size)
+            self._budget.change(self.owner, size - self.size)
             self.size = size
 
     def __enter__(self) -> Self:

@@ -9,20 +9,61 @@ cancels the handler (see ``server.start_server``), which closes the vendor's str
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
 from aiohttp import web
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from agentsd.services import chat, rag
 from agentsd.web.agent_lookup import lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
-from agentsd.web.http.conditional import make_json_headers
-from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import bad_request
-from agentsd.web.json_body import read_json_object
+from agentsd.web.http.reply import Count, make_reply
+from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
-from agentsd.web.openai.models import find_model, make_agent_headers
+from agentsd.web.openai.models import ModelName, find_model, make_agent_headers
+
+Streamed = Annotated[bool | None, Field(description="Server-sent events instead of one JSON object.")]
+
+
+class ChatMessage(TypedDict):
+    """Message of a chat; further fields are passed on. A class of values would cost as much as parsing."""
+
+    role: Annotated[str, Field(json_schema_extra={"enum": sorted(chat.ROLES)})]
+    content: NotRequired[Annotated[str | list[dict[str, Any]] | None, Field(description="A text, or parts.")]]
+
+
+def describe_passed_fields(schema: dict[str, Any]) -> None:
+    """Add the fields that go to the vendor to a request's schema."""
+    for name in sorted(chat.PASSED_FIELDS):
+        schema["properties"].setdefault(name, {"description": "Passed to the provider unchanged."})
+
+
+class ChatRequest(RequestModel):
+    """Chat. The agent's system prompt precedes the messages."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra=describe_passed_fields)
+
+    model: ModelName = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
+    stream: Streamed = None
+    stream_options: Annotated[
+        dict[str, Any] | None, Field(description="`include_usage` requests a last chunk with the usage.")
+    ] = None
+
+
+class ChatCompletion(TypedDict):
+    """Answer of the agent; further fields are the vendor's."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    id: str
+    object: Literal["chat.completion"]
+    created: Count
+    model: Annotated[str, Field(description="The agent's slug.")]
+    choices: list[dict[str, Any]]
+    usage: NotRequired[Annotated[dict[str, Any], Field(description="Tokens, as the provider counts them.")]]
+    citations: NotRequired[list[rag.Citation]]
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -33,39 +74,13 @@ def make_routes() -> list[web.RouteDef]:
 async def complete_chat(request: web.Request) -> web.StreamResponse:
     """Return one chat completion, whole or as a stream."""
     body = await read_json_object(request)
-    check_chat_body(body)
-    entry = find_model(request, body.get("model") or "")
+    wanted = parse_model(ChatRequest, body)
+    entry = find_model(request, wanted.model or "")
     async with lease_agent(request, entry) as agent:
         grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
-        if body.get("stream"):
+        if wanted.stream:
             with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
                 answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
                 return await send_answer(request, agent, answer, CompletionFrames())
-        reply = to_json(rag.add_citations(await chat.complete_chat(agent, grounded), passages))
-        headers = make_json_headers()
-        headers.update(make_agent_headers(agent))
-        return web.Response(body=reply, headers=headers)
-
-
-def check_chat_body(body: Mapping[str, Any]) -> None:
-    """Check the shape that all code below relies on. Raise ``Problem`` 400."""
-    if not isinstance(body.get("model") or "", str):
-        raise bad_request("model must be a string: an agent's slug", param="model")
-    if not isinstance(body.get("stream") or False, bool):
-        raise bad_request("stream must be true or false", param="stream")
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise bad_request("messages must be a list of at least one message", param="messages")
-    for number, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise bad_request("a message must be an object with a role", param=f"messages[{number}].role")
-        if not _is_content(message.get("content")):
-            raise bad_request(
-                "content must be a string or a list of parts", param=f"messages[{number}].content"
-            )
-
-
-def _is_content(content: object) -> bool:
-    if isinstance(content, list):
-        return all(isinstance(part, dict) for part in content)
-    return content is None or isinstance(content, str)
+        reply = rag.add_citations(await chat.complete_chat(agent, grounded), passages)
+        return make_reply(reply, headers=make_agent_headers(agent))

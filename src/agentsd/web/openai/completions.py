@@ -7,24 +7,68 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, cast
 
 from aiohttp import web
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from agentsd.services import chat
-from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import bad_request
-from agentsd.web.json_body import read_json_object
+from agentsd.web.http.reply import Count, make_reply
+from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
-from agentsd.web.openai.models import lease_model, make_agent_headers
+from agentsd.web.openai.chat_completions import Streamed, describe_passed_fields
+from agentsd.web.openai.models import ModelName, lease_model, make_agent_headers
 
-NEUTRAL_VALUES: Mapping[str, tuple[object, ...]] = {
-    "best_of": (None, 1),
-    "echo": (None, False),
-    "logprobs": (None,),
-    "suffix": (None, ""),
-}
-"""Fields that no chat has, with the values that ask for nothing."""
+_Prompt = Annotated[str, Field(min_length=1)]
+_NEUTRAL = Field(description="Accepted only where it asks for nothing: use /v1/chat/completions.")
+
+
+class CompletionRequest(RequestModel):
+    """Prompt, and fields of a chat."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra=describe_passed_fields)
+
+    model: ModelName = None
+    prompt: Annotated[
+        _Prompt | Annotated[list[_Prompt], Field(min_length=1, max_length=1)],
+        Field(description="A text, or a list of one; tokens, and several prompts, are not supported."),
+    ]
+    stream: Streamed = None
+    best_of: Annotated[Literal[1] | None, _NEUTRAL] = None
+    echo: Annotated[Literal[False] | None, _NEUTRAL] = None
+    logprobs: Annotated[None, _NEUTRAL] = None
+    suffix: Annotated[Literal[""] | None, _NEUTRAL] = None
+
+    @property
+    def text(self) -> str:
+        """Return the one prompt."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[0]
+
+
+_UNPASSED_FIELDS = CompletionRequest.model_fields.keys() - {"model", "stream"}
+
+
+class CompletionChoice(TypedDict):
+    """One of the answers."""
+
+    index: int
+    text: str
+    logprobs: None
+    finish_reason: str | None
+
+
+class Completion(TypedDict):
+    """Answer of the agent; further fields are the vendor's."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    id: str
+    object: Literal["text_completion"]
+    created: Count
+    model: Annotated[str, Field(description="The agent's slug.")]
+    choices: list[CompletionChoice]
+    usage: NotRequired[Annotated[dict[str, Any], Field(description="Tokens, as the provider counts them.")]]
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -35,36 +79,20 @@ def make_routes() -> list[web.RouteDef]:
 async def create_completion(request: web.Request) -> web.StreamResponse:
     """Return one completion, whole or as a stream."""
     body = await read_json_object(request)
-    asked = make_chat_body(body)
-    async with lease_model(request, body.get("model")) as agent:
-        if not body.get("stream"):
-            answer = await chat.complete_chat(agent, asked)
-            reply, headers = to_json(convert_answer(answer, "message")), make_agent_headers(agent)
-            return web.Response(body=reply, content_type="application/json", headers=headers)
+    wanted = parse_model(CompletionRequest, body)
+    passed = {key: value for key, value in body.items() if key not in _UNPASSED_FIELDS}
+    asked = {**passed, "messages": [{"role": "user", "content": wanted.text}]}
+    async with lease_model(request, wanted.model) as agent:
+        if not wanted.stream:
+            answer = convert_answer(await chat.complete_chat(agent, asked), "message")
+            return make_reply(answer, headers=make_agent_headers(agent))
         frames = CompletionFrames(partial(convert_answer, body="delta"))
         return await send_answer(request, agent, chat.stream_chat(agent, asked), frames)
 
 
-def make_chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body of the chat that answers a completion. Raise ``Problem`` 400 that names a field."""
-    prompt = body.get("prompt")
-    if isinstance(prompt, list) and len(prompt) == 1:
-        prompt = prompt[0]
-    if not isinstance(prompt, str) or not prompt:
-        hint = "tokens, and several prompts at once, are not supported"
-        raise bad_request("prompt must be a text", hint=hint, param="prompt")
-    if not isinstance(body.get("stream") or False, bool):
-        raise bad_request("stream must be true or false", param="stream")
-    for name, neutral in NEUTRAL_VALUES.items():
-        if body.get(name) not in neutral:
-            raise bad_request(f"{name} is not supported", hint="use /v1/chat/completions", param=name)
-    rest = {key: value for key, value in body.items() if key != "prompt" and key not in NEUTRAL_VALUES}
-    return {**rest, "messages": [{"role": "user", "content": prompt}]}
-
-
-def convert_answer(answer: Mapping[str, Any], body: str) -> dict[str, Any]:
+def convert_answer(answer: Mapping[str, Any], body: str) -> Completion:
     """Return a chat completion, or a chunk of one, as a completion; ``body`` is ``message`` or ``delta``."""
-    choices = [
+    choices: list[CompletionChoice] = [
         {
             "index": choice.get("index", 0),
             "text": _read_text((choice.get(body) or {}).get("content")),
@@ -74,7 +102,7 @@ def convert_answer(answer: Mapping[str, Any], body: str) -> dict[str, Any]:
         for choice in answer.get("choices") or ()
     ]
     identifier = str(answer["id"]).replace("chatcmpl-", "cmpl-", 1)
-    return {**answer, "id": identifier, "object": "text_completion", "choices": choices}
+    return cast("Completion", {**answer, "id": identifier, "object": "text_completion", "choices": choices})
 
 
 def _read_text(content: Any) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.manifest.agent import AgentRow
@@ -22,10 +24,39 @@ from agentsd.web.agent_lookup import (
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.conditional import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.http.problem import Problem
+from agentsd.web.http.reply import Count, make_cached_reply
 
 MODEL_LISTS_MAX = 256
 """Maximum number of cached lists, one per owner."""
+
+ModelName = Annotated[
+    str | None,
+    Field(description="An agent: its slug, its id, or `current`, the default.", examples=["current"]),
+]
+
+
+@dataclass(frozen=True)
+class ModelReply:
+    """Agent as OpenAI lists models."""
+
+    id: str
+    created: Annotated[Count, Field(description="Seconds since 1970.")]
+    owned_by: str
+    object: Literal["model"] = "model"
+
+    @classmethod
+    def of(cls, row: AgentRow) -> ModelReply:
+        """Return the reply for an agent with a row."""
+        return cls(row.slug, int(row.created_at.timestamp()), row.owner)
+
+
+@dataclass(frozen=True)
+class ModelList:
+    """All active agents."""
+
+    data: Annotated[list[ModelReply], Field(min_length=1)]
+    object: Literal["list"] = "list"
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -36,7 +67,7 @@ def make_routes() -> list[web.RouteDef]:
         snapshot, scope = get_snapshot(request), get_principal(request).scope
         known = kept.get(scope)
         if known is None or known[0] is not snapshot:
-            body = to_json({"object": "list", "data": _list_models(request, snapshot, scope)})
+            body = to_json(ModelList(_list_models(request, snapshot, scope)))
             if len(kept) >= MODEL_LISTS_MAX:
                 kept.clear()
             known = kept[scope] = (snapshot, body, compute_etag(body))
@@ -45,25 +76,21 @@ def make_routes() -> list[web.RouteDef]:
     return [web.get("/v1/models", get_many), web.get("/v1/models/{model:.+}", get_model)]
 
 
-def _list_models(request: web.Request, snapshot: Snapshot, scope: str | None) -> list[dict[str, Any]]:
+def _list_models(request: web.Request, snapshot: Snapshot, scope: str | None) -> list[ModelReply]:
     rows = (snapshot.entries[slug].row for slug in snapshot.slugs(scope))
-    models = [make_model_view(row) for row in rows if row.is_active]
+    models = [ModelReply.of(row) for row in rows if row.is_active]
     registry = request.app[APP_CONTEXT].registry
     if models or not can_see_fallback(registry, get_principal(request)):
         return models
-    return [make_fallback_view(registry.fallback)]
+    return [make_fallback_reply(registry.fallback)]
 
 
 async def get_model(request: web.Request) -> web.Response:
     """Return one model; its slug may be written with ``/``, ``%2F`` or ``~``."""
     entry = find_model(request, request.match_info["model"])
-    view = (
-        make_model_view(entry.row)
-        if entry
-        else make_fallback_view(request.app[APP_CONTEXT].registry.fallback)
-    )
-    body = to_json(view)
-    return make_cached_response(request, body, compute_etag(body))
+    registry = request.app[APP_CONTEXT].registry
+    reply = ModelReply.of(entry.row) if entry else make_fallback_reply(registry.fallback)
+    return make_cached_reply(request, reply)
 
 
 def find_model(request: web.Request, model: str) -> SnapshotEntry | None:
@@ -78,12 +105,9 @@ def find_model(request: web.Request, model: str) -> SnapshotEntry | None:
         raise Problem(404, "model_not_found", error.message, hint=near, param="model") from None
 
 
-def lease_model(request: web.Request, model: object) -> AbstractAsyncContextManager[LiveAgent]:
-    """Lease the agent that a request's ``model`` names. Raise ``Problem`` 400 and 404."""
-    if not isinstance(model or "", str):
-        raise bad_request("model must be a string: an agent's slug", param="model")
-    entry = find_model(request, str(model or ""))
-    return lease_agent(request, entry)
+def lease_model(request: web.Request, model: str | None) -> AbstractAsyncContextManager[LiveAgent]:
+    """Lease the agent that a request's ``model`` names. Raise ``Problem`` 404."""
+    return lease_agent(request, find_model(request, model or ""))
 
 
 def make_agent_headers(agent: LiveAgent) -> dict[str, str]:
@@ -91,16 +115,6 @@ def make_agent_headers(agent: LiveAgent) -> dict[str, str]:
     return {"X-Agent": agent.slug, "X-Agent-Version": str(agent.version)}
 
 
-def make_fallback_view(agent: LiveAgent) -> dict[str, Any]:
-    """Return the fallback agent in the same form as ``make_model_view``."""
-    return {"id": agent.slug, "object": "model", "created": 0, "owned_by": "agentsd"}
-
-
-def make_model_view(row: AgentRow) -> dict[str, Any]:
-    """Return ``{"id", "object", "created" (seconds), "owned_by"}``."""
-    return {
-        "id": row.slug,
-        "object": "model",
-        "created": int(row.created_at.timestamp()),
-        "owned_by": row.owner,
-    }
+def make_fallback_reply(agent: LiveAgent) -> ModelReply:
+    """Return the fallback agent, which has no row."""
+    return ModelReply(agent.slug, 0, "agentsd")

@@ -1,51 +1,99 @@
 """POST /v1/audio/speech: OpenAI's interface, where ``model`` is an agent's slug.
 
-The audio streams as the vendor sends it. An error before the first sound is an HTTP status; a later
-one cuts the connection, so that no client takes half an answer for a whole one.
+The audio streams as the vendor sends it, encoded as it comes. An error before the first sound is an
+HTTP status; a later one cuts the connection, so that no client takes half an answer for a whole one
+(``stream_format: sse`` ends with an error instead, and without ``speech.audio.done``).
 
 The agent's manifest sets the voice, so ``voice`` and ``instructions`` are accepted and ignored.
-``pcm`` comes at 24 kHz, as from OpenAI, whatever the vendor's rate is; ``wav`` comes at the
-vendor's. ``sample_rate`` in the request (an extension) chooses another. ``X-Sample-Rate`` contains
-it.
+``speed`` is passed on to providers that have one. ``pcm`` comes at 24 kHz, as from OpenAI, whatever the
+vendor's rate is; other formats come at the vendor's, or the codec's next one. ``sample_rate`` in the
+request (an extension) chooses another. ``X-Sample-Rate`` contains it.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
+from pydantic import ConfigDict, Field
 
+from agentsd.audio.encoder import FORMATS, FormatName, SpeechFormat, can_encode, encode_stream
 from agentsd.audio.rates import resample_stream
-from agentsd.audio.wav import make_stream_header
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
+from agentsd.providers.options import SpeechOptions
 from agentsd.services.speech import SpokenText, speak_text
 from agentsd.web.context import WEB_METRICS
 from agentsd.web.http.conditional import SECURITY_HEADERS
-from agentsd.web.http.problem import bad_request
-from agentsd.web.http.sse import write_frame
-from agentsd.web.json_body import read_json_object
+from agentsd.web.http.json import to_json
+from agentsd.web.http.problem import bad_request, from_error, make_internal_error
+from agentsd.web.http.sse import SSE_HEADERS, write_frame
+from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.middleware.request import cut_connection, log_unexpected_error
-from agentsd.web.openai.models import lease_model, make_agent_headers
+from agentsd.web.openai.models import ModelName, lease_model, make_agent_headers
 
 TEXT_MAX = 16_384
 """Maximum characters of one request."""
 OPENAI_RATE_HERTZ = 24_000
 """Hertz of OpenAI's ``pcm``, which has no header to declare it."""
-RATES_HERTZ = range(8_000, 48_001)
-SPEECH_FORMATS = ("wav", "pcm")
+DEFAULT_FORMAT: FormatName = "mp3"
+_Ignored = Annotated[Any, Field(description="Accepted and ignored: set in the manifest.")]
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechRequest:
-    """Parameters of a speech request. ``rate`` None: the vendor's own."""
+class SpeechRequest(RequestModel):
+    """Text to speak."""
 
-    text: str
-    wav: bool
-    rate: int | None
+    model_config = ConfigDict(extra="ignore")
+
+    model: ModelName = None
+    input: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=TEXT_MAX,
+            pattern=r"\S",
+            description=f"A text of 1 to {TEXT_MAX} characters.",
+        ),
+    ]
+    response_format: Annotated[
+        FormatName | None, Field(description="`pcm`: 16-bit mono samples without a header.")
+    ] = DEFAULT_FORMAT
+    sample_rate: Annotated[
+        int | None,
+        Field(
+            ge=8_000, le=48_000, description="Hertz; without it `pcm` has 24000, others have the voice's own."
+        ),
+    ] = None
+    stream_format: Literal["audio", "sse"] | None = "audio"
+    speed: Annotated[
+        float | None,
+        Field(ge=0.25, le=4, description="Passed to the provider, or refused where it has none."),
+    ] = None
+    voice: _Ignored = None
+    instructions: _Ignored = None
+
+    @property
+    def form(self) -> SpeechFormat:
+        """Return the format of the audio."""
+        return FORMATS[self.response_format or DEFAULT_FORMAT]
+
+    @property
+    def sse(self) -> bool:
+        """Return whether the audio comes in server-sent events."""
+        return self.stream_format == "sse"
+
+    @property
+    def rate(self) -> int | None:
+        """Return the rate in hertz; None: the vendor's own."""
+        return self.sample_rate or (OPENAI_RATE_HERTZ if self.response_format == "pcm" else None)
+
+    @property
+    def options(self) -> SpeechOptions:
+        """Return what is asked of the provider; clients send the speed 1 as their default."""
+        return SpeechOptions(None if self.speed == 1 else self.speed)
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -55,52 +103,64 @@ def make_routes() -> list[web.RouteDef]:
 
 async def synthesize_speech(request: web.Request) -> web.StreamResponse:
     """Stream a text as speech."""
-    body = await read_json_object(request)
-    wish = parse_speech_request(body)
-    async with lease_model(request, body.get("model")) as agent:
+    wish = parse_model(SpeechRequest, await read_json_object(request))
+    _check_format(wish.form)
+    async with lease_model(request, wish.model) as agent:
         with request.app[WEB_METRICS].streams.labels("speech").track_inprogress():
             return await _stream_speech(request, agent, wish)
 
 
-def parse_speech_request(body: Mapping[str, Any]) -> SpeechRequest:
-    """Parse the parameters in ``body``. Raise ``Problem`` 400."""
-    text, form = body.get("input"), body.get("response_format") or "wav"
-    if not isinstance(text, str) or not text.strip() or len(text) > TEXT_MAX:
-        raise bad_request(f"input must be a text of 1 to {TEXT_MAX} characters", param="input")
-    if form not in SPEECH_FORMATS:
-        hint = "ask for wav, or for pcm: 16-bit mono samples at 24 kHz without a header"
-        raise bad_request("this response_format is not supported", hint=hint, param="response_format")
-    if body.get("stream_format") not in (None, "audio"):
-        hint = "leave it out: the audio itself streams"
-        raise bad_request("stream_format must be audio", hint=hint, param="stream_format")
-    if body.get("speed") not in (None, 1):
-        hint = "leave it out; the manifest's tts section sets the speed"
-        raise bad_request("speed cannot be chosen by a request", hint=hint, param="speed")
-    rate = body.get("sample_rate") or (OPENAI_RATE_HERTZ if form == "pcm" else None)
-    if rate is not None and (not isinstance(rate, int) or rate not in RATES_HERTZ):
-        raise bad_request("sample_rate must be 8000 to 48000", param="sample_rate")
-    return SpeechRequest(text, form == "wav", rate)
+def _check_format(form: SpeechFormat) -> None:
+    if not can_encode(form):
+        hint = "ask for wav or pcm; the operator of this server can install agentsd with the extra audio"
+        raise bad_request(f"this server cannot encode {form.name}", hint=hint, param="response_format")
 
 
 async def _stream_speech(request: web.Request, agent: LiveAgent, wish: SpeechRequest) -> web.StreamResponse:
-    spoken = speak_text(agent, wish.text)
+    spoken = speak_text(agent, wish.input, wish.options)
     rate = wish.rate or spoken.sample_rate
-    async with aclosing(_resample_speech(spoken, rate)) as chunks:
-        first = await anext(chunks, b"")  # before the first chunk, an error is an HTTP status
+    encoded = encode_stream(_resample_speech(spoken, rate), wish.form, rate)
+    async with aclosing(_make_events(encoded) if wish.sse else encoded) as frames:
+        first = await anext(frames, b"")  # before the first sound, an error is an HTTP status
         response = web.StreamResponse(headers=_make_headers(agent, wish, rate))
         await response.prepare(request)
         try:
-            await write_frame(response, (make_stream_header(rate) if wish.wav else b"") + first)
-            async for chunk in chunks:
-                await write_frame(response, chunk)
+            await write_frame(response, first)
+            async for frame in frames:
+                await write_frame(response, frame)
         except ConnectionError:
             raise  # the client disconnected
         except Exception as error:
-            if not isinstance(error, AgentsdError):
-                log_unexpected_error(error)
-            cut_connection(request)
+            await _report_failure(request, response, error, sse=wish.sse)
         await response.write_eof()
         return response
+
+
+async def _report_failure(
+    request: web.Request, response: web.StreamResponse, error: Exception, *, sse: bool
+) -> None:
+    """End a response that has begun, so that it does not pass for a whole one."""
+    known = isinstance(error, AgentsdError)
+    if not known:
+        log_unexpected_error(error)
+    if not sse:
+        cut_connection(request)
+        return
+    problem = from_error(error) if isinstance(error, AgentsdError) else make_internal_error()
+    await write_frame(response, _encode_frame(problem.as_openai()))
+
+
+async def _make_events(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Yield OpenAI's server-sent events of speech. Tokens are not known here, so the usage counts none."""
+    async with aclosing(audio):
+        async for data in audio:
+            yield _encode_frame({"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()})
+    usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    yield _encode_frame({"type": "speech.audio.done", "usage": usage})
+
+
+def _encode_frame(value: Mapping[str, Any]) -> bytes:
+    return b"data: " + to_json(value) + b"\n\n"
 
 
 def _resample_speech(spoken: SpokenText, rate: int) -> AsyncGenerator[bytes, None]:
@@ -110,5 +170,6 @@ def _resample_speech(spoken: SpokenText, rate: int) -> AsyncGenerator[bytes, Non
 
 
 def _make_headers(agent: LiveAgent, wish: SpeechRequest, rate: int) -> dict[str, str]:
-    kind = "audio/wav" if wish.wav else f"audio/pcm;rate={rate};channels=1"
-    return {**SECURITY_HEADERS, **make_agent_headers(agent), "Content-Type": kind, "X-Sample-Rate": str(rate)}
+    kind = f"audio/pcm;rate={rate};channels=1" if wish.form.name == "pcm" else wish.form.content_type
+    common = {**SSE_HEADERS} if wish.sse else {**SECURITY_HEADERS, "Content-Type": kind}
+    return {**common, **make_agent_headers(agent), "X-Sample-Rate": str(wish.form.find_rate(rate))}

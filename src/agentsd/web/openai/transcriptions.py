@@ -1,190 +1,212 @@
-"""POST /v1/audio/transcriptions: OpenAI's interface, where ``model`` is an agent's slug.
+"""POST /v1/audio/transcriptions and /v1/audio/translations: OpenAI's interface, ``model`` is an agent's slug.
 
-The recording comes as a form (OpenAI's), or as the bare body with ``Content-Type: audio/wav`` or
-``audio/pcm;rate=16000;channels=1`` and everything else in the query. ``prompt``, ``temperature``
-and ``language`` are accepted and ignored: the manifest configures the recogniser. ``partials`` (an
-extension) adds interim text that may still change to a stream, where the vendor sends it.
+The recording comes as a form (OpenAI's), or as the bare body with its ``Content-Type`` (also
+``audio/pcm;rate=16000;channels=1``) and everything else in the query. ``language``, ``prompt``,
+``temperature`` and times of words are passed on to providers that have them, and refused by name where the
+agent's does not. ``partials`` (an extension) adds interim text that may still change to a stream, where
+the vendor sends it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import math
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
-from aiohttp import BodyPartReader, ClientPayloadError, MultipartReader, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from agentsd.audio.wav import CHANNELS_MAX, SAMPLE_RATES, BadWav, Sound, mix_to_mono, read_wav
-from agentsd.core.errors import AgentsdError
-from agentsd.providers.base import LiveAgent, Transcript
-from agentsd.services.transcription import stream_transcripts, transcribe_sound
+from agentsd.audio.wav import Sound
+from agentsd.core.errors import AgentsdError, OptionRefused
+from agentsd.providers.base import STT, LiveAgent, Transcript
+from agentsd.providers.options import ListeningOptions
+from agentsd.services.transcription import find_recogniser, stream_transcripts, transcribe_sound
 from agentsd.web.agent_lookup import get_memory_hold
+from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request, from_error, make_internal_error
+from agentsd.web.http.reply import make_reply
 from agentsd.web.http.sse import SSE_HEADERS, write_frame
-from agentsd.web.json_body import make_too_large
-from agentsd.web.middleware.memory_budget import MemoryHold
 from agentsd.web.middleware.request import log_unexpected_error
 from agentsd.web.openai.models import lease_model, make_agent_headers
+from agentsd.web.openai.transcript_formats import (
+    GRANULARITIES,
+    TIMED_FORMATS,
+    TRANSCRIPT_FORMATS,
+    Granularity,
+    Recognised,
+    Task,
+    TranscriptFormat,
+    Transcription,
+    make_srt,
+    make_verbose,
+    make_vtt,
+)
+from agentsd.web.openai.upload import AudioUpload, decode_upload, read_upload
 
-AUDIO_BYTES_MAX = 25 << 20
-"""Maximum bytes of a recording; OpenAI's own limit."""
-FIELD_BYTES_MAX = 64 << 10
-FIELDS_MAX = 32
-TRANSCRIPT_FORMATS = ("json", "text", "verbose_json")
-_RAW_TYPE = "audio/pcm"
-_DEFAULT_RATE = "16000"
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}", re.ASCII)
+_STREAMED_FORMATS = ("json", "text")
+_Flag = Literal["true", "false"]
+_OR_REFUSED = "Passed to the provider, or refused where it has none."
+_Passed = Annotated[str, Field(description=_OR_REFUSED)]
+
+
+class TranscriptionForm(TypedDict):
+    """Recording, and what is asked of it; other fields are refused by name."""
+
+    file: Annotated[
+        str,
+        Field(
+            description="The recording: WAV, MP3, MP4, M4A, MPEG, OGG, Opus, WebM, FLAC and others.",
+            json_schema_extra={"contentMediaType": "audio/*"},
+        ),
+    ]
+    model: NotRequired[Annotated[str, Field(description="An agent: its slug, its id, or `current`.")]]
+    response_format: NotRequired[TranscriptFormat]
+    stream: NotRequired[_Flag]
+    partials: NotRequired[
+        Annotated[
+            _Flag, Field(description="With `stream`: `transcript.text.partial`, the `text` so far, as well.")
+        ]
+    ]
+    language: NotRequired[_Passed]
+    prompt: NotRequired[_Passed]
+    temperature: NotRequired[Annotated[float, Field(ge=0, le=1, description=_OR_REFUSED)]]
+    timestamp_granularities: NotRequired[
+        Annotated[Granularity, Field(alias="timestamp_granularities[]", description=_OR_REFUSED)]
+    ]
+    chunking_strategy: NotRequired[Literal["auto"]]
+
+
+FIELDS = frozenset(TranscriptionForm.__annotations__) - {"file"}
 
 
 @dataclass(frozen=True, slots=True)
-class AudioUpload:
-    """Recording and the fields that came with it."""
+class TranscriptionRequest:
+    """Parameters of one recording."""
 
-    fields: Mapping[str, str]
-    audio: bytes
-    kind: str  # its Content-Type, parameters included
+    form: str
+    stream: bool
+    partials: bool
+    granularities: Sequence[str]
+    options: ListeningOptions
 
 
 def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.post("/v1/audio/transcriptions", transcribe_recording)]
+    return [
+        web.post("/v1/audio/transcriptions", transcribe_recording),
+        web.post("/v1/audio/translations", translate_recording),
+    ]
 
 
 async def transcribe_recording(request: web.Request) -> web.StreamResponse:
     """Transcribe a recording."""
+    return await _answer(request, translate=False)
+
+
+async def translate_recording(request: web.Request) -> web.StreamResponse:
+    """Transcribe a recording in English, whatever is spoken in it."""
+    return await _answer(request, translate=True)
+
+
+async def _answer(request: web.Request, *, translate: bool) -> web.StreamResponse:
     upload = await read_upload(request)
-    form = upload.fields.get("response_format") or "json"
+    wish = parse_transcription_request(upload, translate=translate)
+    async with lease_model(request, upload.get("model")) as agent:
+        stt = find_recogniser(agent, wish.options)
+        limits = request.app[APP_CONTEXT].recordings
+        sound = await decode_upload(upload, stt.sample_rate, limits, get_memory_hold(request))
+        if wish.stream:
+            return await _stream_transcript(request, agent, stt, sound, partials=wish.partials)
+        parts = await transcribe_sound(stt, sound)
+        return _make_reply(agent, sound, parts, wish)
+
+
+def parse_transcription_request(upload: AudioUpload, *, translate: bool) -> TranscriptionRequest:
+    """Parse the fields of ``upload``. Raise ``Problem`` 400."""
+    upload.refuse_others(FIELDS)
+    form = upload.get("response_format") or "json"
     if form not in TRANSCRIPT_FORMATS:
         hint = f"ask for one of: {', '.join(TRANSCRIPT_FORMATS)}"
         raise bad_request("this response_format is not supported", hint=hint, param="response_format")
-    sound = await asyncio.to_thread(decode_upload, upload)
-    async with lease_model(request, upload.fields.get("model")) as agent:
-        if _is_requested(upload, "stream"):
-            return await _stream_transcript(request, agent, sound, partials=_is_requested(upload, "partials"))
-        text = await transcribe_sound(agent, sound)
-        return _make_reply(agent, sound, text, form)
+    stream = upload.is_requested("stream")
+    if stream and form not in _STREAMED_FORMATS:
+        raise bad_request(f"stream is not available with {form}", param="stream")
+    if upload.get("chunking_strategy") not in ("", "auto"):
+        raise bad_request("chunking_strategy must be auto", param="chunking_strategy")
+    granularities = _parse_granularities(upload, form)
+    options = ListeningOptions(
+        language=_parse_language(upload.get("language")),
+        prompt=upload.get("prompt").strip() or None,
+        temperature=_parse_temperature(upload.get("temperature")),
+        segments=form in TIMED_FORMATS and "segment" in granularities,
+        words="word" in granularities,
+        translate=translate,
+    )
+    return TranscriptionRequest(form, stream, upload.is_requested("partials"), granularities, options)
 
 
-async def read_upload(request: web.Request) -> AudioUpload:
-    """Read the recording, from a form or the bare body. Raise ``Problem`` 400, 413 and 415."""
-    if (
-        request.content_length is not None
-        and request.content_length > AUDIO_BYTES_MAX + FIELD_BYTES_MAX * FIELDS_MAX
-    ):
-        raise make_too_large(AUDIO_BYTES_MAX)
+def _parse_granularities(upload: AudioUpload, form: str) -> Sequence[str]:
+    found = [value for value in upload.fields.get("timestamp_granularities", ()) if value]
+    param = "timestamp_granularities"
+    if any(value not in GRANULARITIES for value in found):
+        raise bad_request(f"{param} must be segment or word", param=param)
+    if found and form != "verbose_json":
+        hint = "ask for response_format=verbose_json"
+        raise bad_request(f"{param} is not available with {form}", hint=hint, param=param)
+    return found or GRANULARITIES[:1]
+
+
+def _parse_language(text: str) -> str | None:
+    if text and not _LANGUAGE.fullmatch(text):
+        raise bad_request("language must be a code such as en", param="language")
+    return text or None
+
+
+def _parse_temperature(text: str) -> float | None:
+    """Return the temperature; None for 0, which clients send as their default."""
     try:
-        return await _read_request(request)
-    except (ValueError, AssertionError, HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
-        raise bad_request("the body cannot be read: it is cut short or badly encoded") from None
+        value = float(text or 0)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise bad_request("temperature must be 0 to 1", param="temperature")
+    return value or None
 
 
-async def _read_request(request: web.Request) -> AudioUpload:
-    kind = request.content_type
-    if kind == "multipart/form-data":
-        return await _read_form(request)
-    if kind.startswith("audio/"):
-        audio = await _read_bounded(request.content.iter_any(), AUDIO_BYTES_MAX, get_memory_hold(request))
-        return AudioUpload(dict(request.query), audio, request.headers.get("Content-Type", ""))
-    hint = "send multipart/form-data with the fields file and model, or the recording itself as audio/wav"
-    raise bad_request("the body is not a recording", hint=hint, status=415)
-
-
-def decode_upload(upload: AudioUpload) -> Sound:
-    """Decode the recording to PCM. Raise ``Problem`` 400."""
-    kind, options = _parse_content_type(upload.kind)
-    if kind == _RAW_TYPE and upload.audio[:4] != b"RIFF":
-        rate = _parse_number(options.get("rate", _DEFAULT_RATE), SAMPLE_RATES, "rate")
-        channels = _parse_number(options.get("channels", "1"), range(1, CHANNELS_MAX + 1), "channels")
-        sound = Sound(rate, mix_to_mono(upload.audio, channels))
-    else:
-        sound = _decode_wav(upload.audio)
-    if not sound.pcm:
-        raise bad_request("the recording is empty", param="file")
-    return sound
-
-
-def _decode_wav(audio: bytes) -> Sound:
-    try:
-        return read_wav(audio)
-    except BadWav as error:
-        hint = "send WAV, or 16-bit PCM with Content-Type: audio/pcm;rate=16000"
-        raise bad_request(f"the recording cannot be read: {error}", hint=hint, param="file") from None
-
-
-async def _read_form(request: web.Request) -> AudioUpload:
-    fields: dict[str, str] = {}
-    audio, kind = None, ""
-    reader, hold, parts = await request.multipart(), get_memory_hold(request), 0
-    while (part := await reader.next()) is not None:
-        parts += 1
-        if isinstance(part, MultipartReader) or parts > FIELDS_MAX:
-            raise bad_request("the form is nested, or has too many fields")
-        if part.name == "file" and audio is not None:
-            raise bad_request("the form has more than one recording", param="file")
-        if part.name == "file":
-            audio = await _read_bounded(_iterate_chunks(part), AUDIO_BYTES_MAX, hold)
-            kind = part.headers.get("Content-Type", "")
-        else:
-            data = await _read_bounded(_iterate_chunks(part), FIELD_BYTES_MAX, hold)
-            fields[part.name or ""] = data.decode("utf-8", "replace")
-    if audio is None:
-        raise bad_request("the form has no recording", hint="send it as the field file", param="file")
-    return AudioUpload(fields, audio, kind)
-
-
-async def _iterate_chunks(part: BodyPartReader) -> AsyncGenerator[bytes, None]:
-    while chunk := await part.read_chunk(1 << 16):
-        yield chunk
-
-
-async def _read_bounded(chunks: AsyncIterator[bytes], limit: int, hold: MemoryHold) -> bytes:
-    """Read all ``chunks``; count them twice, since they are decoded later. Raise ``Problem`` 413 and 429."""
-    data = bytearray()
-    async for chunk in chunks:
-        data += chunk
-        if len(data) > limit:
-            raise make_too_large(limit)
-        hold.grow(2 * len(chunk))
-    return bytes(data)
-
-
-def _parse_content_type(content_type: str) -> tuple[str, dict[str, str]]:
-    kind, *rest = content_type.split(";")
-    pairs = (item.partition("=") for item in rest)
-    return kind.strip().lower(), {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
-
-
-def _parse_number(text: str, allowed: range, name: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) in allowed):
-        raise bad_request(f"{name} must be {allowed.start} to {allowed.stop - 1}", param=name)
-    return int(text)
-
-
-def _make_reply(agent: LiveAgent, sound: Sound, text: str, form: str) -> web.Response:
+def _make_reply(
+    agent: LiveAgent, sound: Sound, parts: Sequence[Transcript], wish: TranscriptionRequest
+) -> web.Response:
     headers = make_agent_headers(agent)
-    if form == "text":
-        return web.Response(text=text + "\n", content_type="text/plain", headers=headers)
-    body: dict[str, Any] = {"text": text}
-    if form == "verbose_json":  # vendors send no timestamps, so there are no segments
-        language = agent.spec.language or ""
-        body |= {"task": "transcribe", "language": language, "duration": round(sound.seconds, 3)}
-    return web.Response(body=to_json(body), content_type="application/json", headers=headers)
+    task: Task = "translate" if wish.options.translate else "transcribe"
+    language = "en" if wish.options.translate else agent.spec.language
+    found = Recognised(parts, sound.seconds, wish.options.language or language or "", task)
+    if wish.options.words and parts and not any(part.words for part in parts):
+        hint = "leave it out, or ask an agent with another provider"
+        message = "the recogniser sent no times of words"
+        raise OptionRefused(message, param="timestamp_granularities", hint=hint)
+    make_text = _TEXT_FORMATS.get(wish.form)
+    if make_text is not None:
+        kind = "text/vtt" if wish.form == "vtt" else "text/plain"
+        return web.Response(text=make_text(found), content_type=kind, charset="utf-8", headers=headers)
+    verbose = wish.form == "verbose_json"
+    reply: Transcription = make_verbose(found, wish.granularities) if verbose else {"text": found.text}
+    return make_reply(reply, headers=headers)
 
 
-def _is_requested(upload: AudioUpload, name: str) -> bool:
-    return upload.fields.get(name, "").lower() in ("true", "1")
+_TEXT_FORMATS = {"text": lambda found: found.text + "\n", "srt": make_srt, "vtt": make_vtt}
 
 
 async def _stream_transcript(
-    request: web.Request, agent: LiveAgent, sound: Sound, *, partials: bool
+    request: web.Request, agent: LiveAgent, stt: STT, sound: Sound, *, partials: bool
 ) -> web.StreamResponse:
     """Stream server-sent events ``transcript.text.delta`` and ``.done``: final text as it is recognised."""
-    async with aclosing(
-        _make_transcript_events(stream_transcripts(agent, sound), partials=partials)
-    ) as frames:
+    async with aclosing(_make_transcript_events(stream_transcripts(stt, sound), partials=partials)) as frames:
         first = await anext(frames)  # before the first frame, an error is an HTTP status
         response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
         await response.prepare(request)

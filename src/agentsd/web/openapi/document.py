@@ -8,36 +8,13 @@ from typing import Any
 from agentsd import __version__
 from agentsd.control.validation.schema import ManifestSchemas
 from agentsd.providers.catalog import Catalog
+from agentsd.web.http.problem import OpenAIError, ProblemDocument
 from agentsd.web.openapi.errors import list_error_statuses, make_responses, name_component, refer_to_header
 from agentsd.web.openapi.headers import COMMON_HEADERS, HEADERS
 from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, RequestBody, Schema
-from agentsd.web.openapi.operations import agent_writes as writing
-from agentsd.web.openapi.operations import agents, audit, markdown, openai, service, users
-from agentsd.web.openapi.operations import plan as plans
-from agentsd.web.openapi.schemas.agent_request import make_request_schemas as agent_schemas
-from agentsd.web.openapi.schemas.common import make_common_schemas, make_service_schemas
-from agentsd.web.openapi.schemas.openai import make_openai_schemas as openai_schemas
-
-OPERATIONS: tuple[Operation, ...] = (
-    *agents.OPERATIONS,
-    *writing.OPERATIONS,
-    *users.OPERATIONS,
-    *openai.OPERATIONS,
-    *service.OPERATIONS,
-    *markdown.OPERATIONS,
-    *plans.OPERATIONS,
-    *audit.OPERATIONS,
-)
-"""All operations except HEAD, which is answered wherever GET is, but for streams."""
-
-GROUP_DESCRIPTIONS = {
-    agents.GROUP: "Read from memory: the files are authoritative, and every replica serves their content.",
-    writing.GROUP: "Edits of files, live when the response arrives. A read-only server returns 405.",
-    users.GROUP: "Only the hash of a token is stored, in its owner's `_user.yaml`, which these edit.",
-    openai.GROUP: "For any OpenAI client: the agent's slug is the `model`, a token the API key.",
-    service.GROUP: "State of the server, and this document.",
-}
-"""Groups in the order of the page."""
+from agentsd.web.openapi.operations import GROUP_DESCRIPTIONS, OPERATIONS
+from agentsd.web.openapi.schemas.manifests import make_request_schemas
+from agentsd.web.openapi.schemas.models import make_model_schemas
 
 DESCRIPTION = (
     "Voice and chat agents as code. Errors are `application/problem+json`; under `/v1` they have OpenAI's "
@@ -101,15 +78,14 @@ _BEARER = {
 
 def make_schemas(catalog: Catalog) -> dict[str, Schema]:
     """Return the schemas of all components by name."""
+    sent = [model for one in OPERATIONS if one.body for form in one.body.forms for model in form.models]
+    replied = [
+        model for one in OPERATIONS for reply in one.replies for form in reply.forms for model in form.models
+    ]
     made = {
-        **make_common_schemas(),
-        **agent_schemas(ManifestSchemas(catalog)),
-        **openai_schemas(),
-        **make_service_schemas(),
-        **markdown.make_markdown_schemas(),
-        **audit.make_audit_schemas(),
-        **plans.make_plan_schemas(),
-        **users.make_user_schemas(),
+        **make_model_schemas([ProblemDocument, OpenAIError, *replied], "serialization"),
+        **make_model_schemas(sent, "validation"),
+        **make_request_schemas(ManifestSchemas(catalog)),
     }
     return dict(sorted(made.items()))
 

@@ -37,6 +37,7 @@ ERRORS: dict[int, ErrorStatus] = {
         (
             *(*_INVALID_CODES, "agent_unavailable", "provider_rejected", "content_filter"),
             *("context_length_exceeded", "invalid_function_parameters", "max_tokens_reached"),
+            "unsupported_option",
         ),
     ),
     401: ErrorStatus(
@@ -89,7 +90,7 @@ ERRORS: dict[int, ErrorStatus] = {
     503: ErrorStatus(
         "The agents are not loaded yet, the agent cannot run for now, or a dependency is unavailable.",
         (*_UNAVAILABLE_CODES, "store_unavailable", "busy", "not_synced", "sops_failed", "disk_full"),
-        (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls"),
+        (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls", "busy"),
         _RETRY_HEADERS,
     ),
     504: ErrorStatus("The provider did not answer in time.", ("provider_timeout",)),
@@ -122,7 +123,7 @@ def make_responses() -> dict[str, Any]:
 
 def _make_response(status: int, error: ErrorStatus, *, openai: bool) -> dict[str, Any]:
     codes = ", ".join(f"`{code}`" for code in error.codes_of(openai=openai))
-    schema = refer_to_schema("OpenAIError" if openai else "InvalidManifest" if status == 422 else "Problem")
+    schema = refer_to_schema("OpenAIError" if openai else "ProblemDocument")
     return {
         "description": f"{error.meaning} Codes: {codes}.",
         "headers": {name: refer_to_header(name) for name in sorted({*COMMON_HEADERS, *error.headers})},

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args
 
 Schema = dict[str, Any]
 """A JSON Schema of draft 2020-12, which is OpenAPI 3.1's own dialect."""
 
-Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 JSON_TYPE = "application/json"
 
 
@@ -31,11 +31,26 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """Form of a body. ``schema`` None: bytes, which JSON Schema does not describe."""
+    """Form of a body: a class of values, several, or a schema; None: bytes."""
 
-    schema: Schema | None = None
+    form: type | UnionType | Schema | None = None
     kind: str = JSON_TYPE
     example: Any = None
+
+    @property
+    def models(self) -> tuple[type, ...]:
+        """Return the classes of values."""
+        if isinstance(self.form, UnionType):
+            return get_args(self.form)
+        return (self.form,) if isinstance(self.form, type) else ()
+
+    @property
+    def schema(self) -> Schema | None:
+        """Return the schema, which refers to the component of each class; None: bytes."""
+        if isinstance(self.form, dict) or self.form is None:
+            return self.form
+        found = [refer_to_schema(model.__name__) for model in self.models]
+        return found[0] if len(found) == 1 else {"anyOf": found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +83,7 @@ class Operation:
     """
 
     id: str
-    method: Method
+    method: str
     path: str
     group: str
     summary: str

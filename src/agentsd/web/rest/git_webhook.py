@@ -6,18 +6,27 @@ content is not even read: it is a hint, and the current state is read from the r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from aiohttp import web
 
 from agentsd.web.context import APP_CONTEXT, AppContext
-from agentsd.web.http.conditional import JSON_TYPE
-from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem
+from agentsd.web.http.reply import make_reply
 from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH, GitWebhook
 
 BODY_BYTES_MAX = 25 << 20
 """Maximum bytes, as of GitHub: https://docs.github.com/webhooks/webhook-events-and-payloads#payload-cap"""
 
 _CHUNK_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class PullingReply:
+    """Every puller was notified."""
+
+    pulling: Literal[True] = True
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -33,7 +42,7 @@ async def receive_webhook(request: web.Request) -> web.Response:
     if not await _check_signature(request, parts.hook):
         await _refuse_webhook(request, parts)
     await parts.hook.pull()
-    return web.Response(body=to_json({"pulling": True}), status=202, content_type=JSON_TYPE)
+    return make_reply(PullingReply(), 202)
 
 
 async def _check_signature(request: web.Request, hook: GitWebhook) -> bool:

@@ -10,20 +10,43 @@ session.
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd import __version__
-from agentsd.core.access import Principal
+from agentsd.control.writeback.delivery import WriteMode
+from agentsd.core.manifest.user import Role
 from agentsd.web.agent_lookup import get_principal
-from agentsd.web.context import APP_CONTEXT, AppContext
-from agentsd.web.http.conditional import JSON_TYPE
-from agentsd.web.http.json import to_json
+from agentsd.web.context import APP_CONTEXT
+from agentsd.web.http.reply import make_reply
 from agentsd.web.middleware.auth import SESSION_COOKIE, parse_bearer
 
 _SESSION_PATH = "/api/session"
 _COOKIE_SECONDS = 30 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class SessionReply:
+    """Principal, and the facts that a page needs before it shows anything."""
+
+    user: str
+    name: str
+    role: Role
+    expires: Annotated[float | None, Field(description="Seconds since 1970; null: never.")]
+    guarded: Annotated[bool, Field(description="Whether a token is needed.")]
+    write_back: Annotated[WriteMode, Field(description="How the API writes; `off`: it does not.")]
+    files: Annotated[str, Field(description="The folder of manifests.")]
+    version: Annotated[str, Field(description="The version of the program.")]
+
+
+@dataclass(frozen=True)
+class SignedOutReply:
+    """The token is deleted from the browser."""
+
+    signed_in: Literal[False] = False
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -37,13 +60,13 @@ def make_routes() -> list[web.RouteDef]:
 
 async def get_session(request: web.Request) -> web.Response:
     """Return the principal and what may be written here."""
-    return _make_reply(request)
+    return make_reply(make_session_reply(request))
 
 
 async def sign_in(request: web.Request) -> web.Response:
     """Store the token of ``Authorization`` in the browser; the middleware validated it, if one is needed."""
     token = parse_bearer(request.headers.get("Authorization"))
-    response = _make_reply(request)
+    response = make_reply(make_session_reply(request))
     if token is not None and request.app[APP_CONTEXT].access.guarded:
         expires = get_principal(request).expires
         age = _COOKIE_SECONDS if expires is None else max(0, min(_COOKIE_SECONDS, int(expires - time.time())))
@@ -55,29 +78,23 @@ async def sign_in(request: web.Request) -> web.Response:
 
 async def sign_out(request: web.Request) -> web.Response:
     """Delete the session cookie."""
-    response = web.Response(body=b'{"signed_in":false}', content_type=JSON_TYPE)
+    response = make_reply(SignedOutReply())
     response.del_cookie(SESSION_COOKIE, httponly=True, samesite="Lax", secure=_is_secure(request))
     return response
 
 
-def make_session_view(parts: AppContext, principal: Principal) -> dict[str, Any]:
-    """Return the facts that a page needs before it shows anything."""
-    return {
-        "user": principal.owner,
-        "name": principal.name,
-        "role": principal.role,
-        "expires": principal.expires,
-        "guarded": parts.access.guarded,
-        "write_back": parts.writeback.mode if parts.writeback is not None else "off",
-        "files": parts.files,
-        "version": __version__,
-    }
-
-
-def _make_reply(request: web.Request) -> web.Response:
-    return web.Response(
-        body=to_json(make_session_view(request.app[APP_CONTEXT], get_principal(request))),
-        content_type=JSON_TYPE,
+def make_session_reply(request: web.Request) -> SessionReply:
+    """Return the principal of the request, and what may be written here."""
+    parts, principal = request.app[APP_CONTEXT], get_principal(request)
+    return SessionReply(
+        user=principal.owner,
+        name=principal.name,
+        role=principal.role,
+        expires=principal.expires,
+        guarded=parts.access.guarded,
+        write_back=parts.writeback.mode if parts.writeback is not None else "off",
+        files=parts.files,
+        version=__version__,
     )
 
 

@@ -8,32 +8,97 @@ agents (see ``visibility``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
 
 from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from agentsd.core.access import Principal
 from agentsd.core.errors import SessionLost, StoreError
-from agentsd.store.leader_election import list_leaders
+from agentsd.store.leader_election import Leader, list_leaders
 from agentsd.store.queries.pulls import PullState, list_pulls
-from agentsd.store.queries.replicas import list_replicas
-from agentsd.store.queries.runs import ManifestCondition, list_conditions, list_runs
+from agentsd.store.queries.replicas import Replica, list_replicas
+from agentsd.store.queries.runs import ManifestCondition, SyncRun, list_conditions, list_runs
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import APP_CONTEXT, AppContext
-from agentsd.web.http.conditional import JSON_TYPE
-from agentsd.web.http.json import to_json
+from agentsd.web.http.reply import make_reply
 from agentsd.web.rest import plan as planning
-from agentsd.web.rest.health import make_state_view
+from agentsd.web.rest.health import RuntimeState, StoreState, make_runtime_state
 from agentsd.web.views import visibility as scoping
-from agentsd.web.views.agent import make_condition_view
+from agentsd.web.views.agent import ConditionReply
 
 RUNS_MAX = 20
 RUNS_SCANNED_MAX = 200
 """Number of recent runs that are searched for those of one owner."""
 CONDITIONS_MAX = 1000
-_STORED_FIELDS = ("runs", "conditions", "condition_counts", "replicas", "leaders", "pulls")
+
+
+@dataclass(frozen=True)
+class AgentProblem(ConditionReply):
+    """Agent that is not Ready."""
+
+    slug: str
+
+
+@dataclass(frozen=True)
+class ReplicaReply:
+    """Replica with a recent heartbeat. Of `degraded`, only visible agents; `host` for admins only."""
+
+    id: UUID
+    host: str | None
+    pid: int | None
+    version: Annotated[int, Field(description="The version that it serves.")]
+    degraded: Sequence[Mapping[str, Any]]
+    started_at: datetime | None
+    seen_at: datetime | None
+    unopened: Annotated[int, Field(description="Agents that it has not opened yet.")]
+
+
+@dataclass(frozen=True)
+class PullReply:
+    """Source and its remote. The repository's location and the signer are for admins only."""
+
+    source: str
+    url: str | None
+    ref: str
+    path: Annotated[str, Field(description="The folder of the manifests in the repository.")]
+    last_attempted: Annotated[str | None, Field(description="The commit that the ref was at.")]
+    last_applied: str | None
+    signer: str | None
+    reason: str | None
+    message: str
+    attempted_at: datetime | None
+    applied_at: datetime | None
+    since: Annotated[datetime | None, Field(description="When `reason` became what it is.")]
+
+
+class StoredState(TypedDict):
+    """State that is read from Postgres; null while it is away."""
+
+    store: StoreState
+    runs: list[SyncRun] | None
+    conditions: Annotated[
+        list[ManifestCondition] | None, Field(description="Those other than `Ready`, up to a thousand.")
+    ]
+    condition_counts: Annotated[dict[str, int] | None, Field(description="The number of each type.")]
+    replicas: list[ReplicaReply] | None
+    leaders: list[Leader] | None
+    pulls: list[PullReply] | None
+
+
+class SyncReply(RuntimeState, StoredState):
+    """State of files, store and replicas. Fields from Postgres are null while it is away."""
+
+    stamp: UUID | None
+    replica: Annotated[UUID, Field(description="The one of `replicas` that responds.")]
+    loaded_at: datetime | None
+    store_problem: Annotated[str | None, Field(description="For admins: it contains the database's host.")]
+    problems: list[AgentProblem]
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -45,21 +110,32 @@ async def get_sync_state(request: web.Request) -> web.Response:
     """Return the state, also without Postgres."""
     parts, principal = request.app[APP_CONTEXT], get_principal(request)
     snapshot = parts.registry.snapshot
-    known = make_state_view(parts, principal) | {"stamp": snapshot.stamp, "loaded_at": snapshot.loaded_at}
-    known["replica"] = parts.follower.replica_id
     found = parts.registry.problems(owner=principal.scope)
-    problems = [{"slug": slug, **make_condition_view(condition)} for slug, condition in found]
     try:
         try:
-            told = await _load_stored_state(parts, principal)
+            stored = await _load_stored_state(parts, principal)
         except SessionLost:  # Postgres may answer a new one
-            told = await _load_stored_state(parts, principal)
+            stored = await _load_stored_state(parts, principal)
     except StoreError:
-        told = dict.fromkeys(_STORED_FIELDS) | {"store": "away"}
-    known["store_problem"] = (
-        _describe_problem(parts) if principal.is_admin else None
-    )  # the text contains the database's host
-    return web.Response(body=to_json(known | {"problems": problems} | told), content_type=JSON_TYPE)
+        stored = StoredState(
+            store="away",
+            runs=None,
+            conditions=None,
+            condition_counts=None,
+            replicas=None,
+            leaders=None,
+            pulls=None,
+        )
+    body: SyncReply = {
+        **make_runtime_state(parts, principal),
+        **stored,
+        "stamp": snapshot.stamp,
+        "replica": parts.follower.replica_id,
+        "loaded_at": snapshot.loaded_at,
+        "store_problem": _describe_problem(parts) if principal.is_admin else None,
+        "problems": [AgentProblem(**vars(ConditionReply.of(one)), slug=slug) for slug, one in found],
+    }
+    return make_reply(body)
 
 
 def _describe_problem(parts: AppContext) -> str | None:
@@ -69,41 +145,40 @@ def _describe_problem(parts: AppContext) -> str | None:
     return problem.message if problem else None
 
 
-async def _load_stored_state(parts: AppContext, principal: Principal) -> dict[str, Any]:
+async def _load_stored_state(parts: AppContext, principal: Principal) -> StoredState:
     scope = principal.scope
     async with parts.database.transaction(snapshot=True) as connection:
         runs = await list_runs(connection, limit=RUNS_MAX if scope is None else RUNS_SCANNED_MAX)
         conditions = await list_conditions(connection)
         replicas = await list_replicas(connection)
-        pulled = await list_pulls(connection)
+        pulls = await list_pulls(connection)
         leaders = await list_leaders(connection) if scope is None else []  # they contain hosts and sources
     if scope is not None:
         snapshot = parts.registry.snapshot
         versions = {snapshot.entries[slug].row.version for slug in snapshot.slugs(scope)}
         runs = scoping.filter_runs(runs, scope, versions)[:RUNS_MAX]
         conditions = scoping.filter_conditions(conditions, scope)
-    told = [asdict(replica) for replica in replicas]
     return {
         "store": "read-only" if parts.database.read_only else "ok",
-        "runs": [asdict(run) for run in runs],
-        **_make_conditions_view(conditions),
-        "leaders": [asdict(leader) for leader in leaders],
-        "replicas": told if scope is None else scoping.filter_replicas(told, scope),
-        "pulls": [make_pull_view(pull, scope) for pull in pulled],
+        "runs": runs,  # a healthy tree of 10,000 has many conditions, all Ready: their number will do
+        "conditions": [one for one in conditions if one.type != "Ready"][:CONDITIONS_MAX],
+        "condition_counts": Counter(one.type for one in conditions),
+        "replicas": [make_replica_reply(one, scope) for one in replicas],
+        "leaders": leaders,
+        "pulls": [make_pull_reply(one, scope) for one in pulls],
     }
 
 
-def make_pull_view(pull: PullState, scope: str | None) -> dict[str, Any]:
-    """Return one source and its remote. The repository's location and the signers are for admins only."""
+def make_replica_reply(replica: Replica, scope: str | None) -> ReplicaReply:
+    """Return a replica, reduced to what users of the owner ``scope`` may see; None: an admin."""
+    told = asdict(replica)
+    if scope is not None:
+        degraded = scoping.filter_degraded(replica.degraded, scope)
+        told |= {"host": None, "pid": None, "unopened": 0, "degraded": degraded}
+    return ReplicaReply(**told)
+
+
+def make_pull_reply(pull: PullState, scope: str | None) -> PullReply:
+    """Return one source and its remote. The repository's location and the signer are for admins only."""
     hidden = {} if scope is None else {"url": None, "message": "", "signer": None}
-    return asdict(pull) | hidden
-
-
-def _make_conditions_view(conditions: Sequence[ManifestCondition]) -> dict[str, Any]:
-    """Return the conditions other than Ready, and the number of each type.
-
-    So the response for a healthy tree of 10,000 stays short.
-    """
-    told = [asdict(condition) for condition in conditions if condition.type != "Ready"]
-    counts = Counter(condition.type for condition in conditions)
-    return {"conditions": told[:CONDITIONS_MAX], "condition_counts": dict(counts)}
+    return PullReply(**asdict(pull) | hidden)

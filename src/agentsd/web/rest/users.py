@@ -11,49 +11,113 @@ The client that makes a token keeps it, and sends its hash. Both writes edit the
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.control.status.audit import record_action
 from agentsd.control.writeback.commands import CreateToken, RevokeToken, TokenCommand
 from agentsd.control.writeback.delivery import WriteResult
 from agentsd.control.writeback.errors import ReadOnly
-from agentsd.core.access import ROLES, Principal
+from agentsd.core.access import Principal
 from agentsd.core.api_tokens import list_tokens, make_token_entry, resolve_expiry, user_path
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.user import Role
 from agentsd.core.names import DEFAULT_OWNER
-from agentsd.core.violations import suggest_word
 from agentsd.store.queries.users import list_users
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import APP_CONTEXT, AppContext
-from agentsd.web.http.conditional import JSON_TYPE, compute_etag, make_cached_response
-from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem, bad_request
-from agentsd.web.json_body import read_json_object
+from agentsd.web.http.reply import Count, Hex, make_cached_reply, make_reply
+from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.rest.write_errors import from_write_error
 from agentsd.web.rest.write_result import (
     LOCAL_WAIT_SECONDS,
-    make_write_back_view,
+    WriteBackReply,
     wait_for_all_replicas,
     waits_for_all,
 )
-from agentsd.web.views.pagination import parse_boolean, sanitize_text
-
-TOKEN_FIELDS = ("name", "role", "expires", "sha256")
-"""Maximum bytes of a body."""
+from agentsd.web.views.pagination import (
+    NextCursor,
+    encode_place,
+    make_next_link,
+    parse_boolean,
+    parse_page_query,
+    sanitize_text,
+)
 
 BODY_BYTES_MAX = 1 << 16
-"""Bytes."""
+"""Maximum bytes of a body."""
 
-_TOKEN_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_EXPIRY = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", re.ASCII)
+NAME_PATTERN = "^[A-Za-z0-9]([A-Za-z0-9._@-]{0,98}[A-Za-z0-9])?$"
+Expiry = Annotated[
+    str | None,
+    Field(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$",
+        description="The last valid day or moment, in UTC (2027-01-31, 2027-01-31T12:00:00Z); null: never.",
+    ),
+]
+
+
+class NewToken(RequestModel):
+    """Token to register."""
+
+    name: Annotated[
+        str,
+        Field(
+            description="What it is for, for example ci; logs and commits quote it.",
+            json_schema_extra={"pattern": NAME_PATTERN},
+        ),
+    ]
+    role: Annotated[Role, Field(description="`admin` only for the owner `default`.")] = "viewer"
+    expires: Expiry = None
+    sha256: Annotated[
+        Hex, Field(description="SHA-256 of the token, in lower-case hex; never send the token itself.")
+    ]
+
+
+@dataclass(frozen=True)
+class TokenReply:
+    """Token, of which only a hash is kept."""
+
+    name: str
+    role: Role
+    expires: Expiry
+    expired: Annotated[bool, Field(description="It has expired, and is listed until it is revoked.")]
+
+
+@dataclass(frozen=True)
+class UserReply:
+    """Owner of agents."""
+
+    username: str
+    email: str | None
+    source: Annotated[str, Field(description="The source that defines it.")]
+    path: Annotated[str | None, Field(description="Its `_user.yaml`; null: none.")]
+    version: Annotated[
+        Count | None, Field(description="The version that last changed it; null: the edit waits on a branch.")
+    ]
+    tokens: list[TokenReply]
+
+
+@dataclass(frozen=True)
+class WrittenUser(UserReply):
+    """Owner of agents after an edit."""
+
+    write_back: WriteBackReply
+
+
+@dataclass(frozen=True)
+class UserPage:
+    """Page of owners, the top level first, then by name."""
+
+    items: list[UserReply]
+    next_cursor: NextCursor
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -66,41 +130,31 @@ def make_routes() -> list[web.RouteDef]:
 
 
 async def get_users(request: web.Request) -> web.Response:
-    """Return ``{"items"}``, the top level first, then by name. 503 while Postgres is away."""
+    """Return a page of owners. 503 while Postgres is away."""
+    query = parse_page_query(request.query, "owner")
     async with request.app[APP_CONTEXT].database.transaction(snapshot=True) as connection:
         found = await list_users(connection, get_principal(request).scope)
-    now = datetime.now(UTC)
-    ordered = sorted(found, key=lambda one: one.username != DEFAULT_OWNER)
+    ordered = sorted(found, key=lambda one: _get_place(one.username))
+    if query.after is not None:
+        ordered = [one for one in ordered if _get_place(one.username) > _get_place(query.after)]
+    shown = ordered[: query.limit]
     items = [
-        user_view(one.username, one.email, one.source, one.path, one.version, one.tokens, now)
-        for one in ordered
+        UserReply(one.username, one.email, one.source, one.path, one.version, _list_tokens(one.tokens))
+        for one in shown
     ]
-    body = to_json({"items": items})
-    return make_cached_response(request, body, compute_etag(body))
+    cursor = encode_place("owner", shown[-1].username) if len(ordered) > len(shown) else None
+    link = make_next_link(request.path, request.query, cursor)
+    return make_cached_reply(request, UserPage(items, cursor), link=link)
 
 
-def user_view(
-    username: str,
-    email: str | None,
-    source: str,
-    path: str | None,
-    version: int | None,
-    tokens: Iterable[Mapping[str, Any]],
-    now: datetime,
-) -> dict[str, Any]:
-    """Return an owner for the API: of a token its name, role and end, and nothing of its hash."""
-    shown = list_tokens(username, list(tokens), now)
-    return {
-        "username": username,
-        "email": email,
-        "source": source,
-        "path": path,
-        "version": version,
-        "tokens": [
-            {"name": one.name, "role": one.role, "expires": one.expires, "expired": one.expired}
-            for one in shown
-        ],
-    }
+def _get_place(username: str) -> tuple[bool, str]:
+    return username != DEFAULT_OWNER, username
+
+
+def _list_tokens(tokens: Iterable[Mapping[str, Any]]) -> list[TokenReply]:
+    """Return the tokens of an owner, without any of their hashes."""
+    listed = list_tokens("", list(tokens), datetime.now(UTC))
+    return [TokenReply(one.name, cast("Role", one.role), one.expires, one.expired) for one in listed]
 
 
 @dataclass(slots=True)
@@ -208,12 +262,11 @@ async def _wait_until_known(
 def _make_reply(parts: AppContext, draft: _AuditDraft, written: WriteResult, message: str) -> web.Response:
     value = written.user_value
     source = parts.writeback.source if parts.writeback is not None else ""
-    tokens, now = value.get("tokens") or (), datetime.now(UTC)
-    body = user_view(draft.owner, value.get("email"), source, written.path, written.version, tokens, now)
-    body["write_back"] = make_write_back_view(written, message)
+    told = WriteBackReply.of(written, message)
+    tokens = _list_tokens(value.get("tokens") or ())
     done_as = 201 if draft.action == "token-create" else 200
-    status = done_as if written.version is not None else 202
-    return web.Response(body=to_json(body), content_type=JSON_TYPE, status=status)
+    reply = WrittenUser(draft.owner, value.get("email"), source, written.path, written.version, tokens, told)
+    return make_reply(reply, done_as if written.version is not None else 202)
 
 
 async def _record_action(
@@ -278,41 +331,18 @@ def _make_read_only(parts: AppContext, draft: _AuditDraft, path: str, why: str) 
 
 def _parse_token_entry(body: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """Parse the token of a body as an entry of ``_user.yaml``. Raise ``Problem`` 422."""
-    for field in body:
-        if field not in TOKEN_FIELDS:
-            hint = suggest_word(field[:100], TOKEN_FIELDS) or f"known: {', '.join(TOKEN_FIELDS)}"
-            raise _make_invalid(f"unknown field {sanitize_text(field)}", sanitize_text(field), hint)
-    name, role, digest = body.get("name"), body.get("role", "viewer"), body.get("sha256")
-    if not isinstance(name, str):
-        raise _make_invalid("name must be a text", "name", "its purpose, for example: ci")
-    if not isinstance(role, str) or role not in ROLES:
-        raise _make_invalid("role must be viewer, editor or admin", "role")
-    if not isinstance(digest, str) or not _TOKEN_HASH.fullmatch(digest):
-        hint = "make the token yourself, and send its SHA-256 in lower-case hex; never send the token"
-        raise _make_invalid("sha256 must be 64 hexadecimal digits", "sha256", hint)
-    if role == "admin" and owner != DEFAULT_OWNER:
+    token = parse_model(NewToken, body, status=422)
+    if token.role == "admin" and owner != DEFAULT_OWNER:
         hint = f"an admin sees every owner's agents: make its token for {DEFAULT_OWNER}, or an editor's"
         raise _make_invalid("only the top-level file may define admins", "role", hint)
-    expires = _parse_expiry(body.get("expires"))
     try:
-        return make_token_entry(name, owner, cast("Role", role), digest, expires)
-    except ConfigError as error:
-        raise _make_invalid(error.message, "name", error.hint) from None
-
-
-def _parse_expiry(value: Any) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not _EXPIRY.fullmatch(value):
-        raise _make_invalid(
-            "expires must be a date or a time in UTC",
-            "expires",
-            "2027-01-31, 2027-01-31T12:00:00Z, or null: never",
-        )
-    try:
-        return resolve_expiry(value, datetime.now(UTC))
+        expires = token.expires and resolve_expiry(token.expires, datetime.now(UTC))
     except ConfigError as error:
         raise _make_invalid(error.message.replace("--expires", "expires"), "expires") from None
+    try:
+        return make_token_entry(token.name, owner, token.role, token.sha256, expires)
+    except ConfigError as error:
+        raise _make_invalid(error.message, "name", error.hint) from None
 
 
 def _make_invalid(detail: str, param: str, hint: str = "") -> Problem:

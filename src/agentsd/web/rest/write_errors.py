@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from agentsd.control.writeback.errors import (
     AgentExists,
@@ -27,12 +26,12 @@ from agentsd.core.errors import (
     SyncRefused,
 )
 from agentsd.core.manifest.edit import InvalidEdit, SecretNeeded
-from agentsd.core.violations import Violation, format_pointer
+from agentsd.core.violations import Violation
 from agentsd.files.atomic.compare_and_swap import DiskFull, FileRefused, is_full
 from agentsd.files.atomic.folder_lock import CannotLock, FolderBusy
 from agentsd.files.git.repository import GitBusy, GitFull, GitRefused
 from agentsd.files.yaml.blocks import CannotEdit
-from agentsd.web.http.problem import Problem, from_error
+from agentsd.web.http.problem import Problem, ViolationReply, from_error
 from agentsd.web.views import visibility as scoping
 
 _STATUS_BY_ERROR: tuple[tuple[type[AgentsdError], int, str], ...] = (
@@ -103,17 +102,5 @@ def _make_invalid(found: Sequence[Violation]) -> Problem:
         )
     first, more = found[0], len(found) - 1
     detail = first.message + (f" (and {more} more)" if more else "")
-    violations = [_make_violation_view(one) for one in found]
+    violations = [ViolationReply.of(one) for one in found]
     return Problem(422, "invalid_manifest", detail, hint=first.hint, extra={"violations": violations})
-
-
-def _make_violation_view(one: Violation) -> dict[str, Any]:
-    return {
-        "path": one.path,
-        "line": one.line,
-        "column": one.column,
-        "code": one.code,
-        "message": one.message,
-        "hint": one.hint,
-        "pointer": format_pointer(one.pointer),
-    }

@@ -4,23 +4,63 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.control.sync.convergence import NotConverged, wait_for_replicas
-from agentsd.control.writeback.delivery import WriteResult
+from agentsd.control.writeback.delivery import WriteMode, WriteResult
 from agentsd.core.errors import AgentsdError
 from agentsd.core.names import slug_to_url
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, AppContext
-from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
+from agentsd.web.http.reply import Count, make_reply
+from agentsd.web.views.agent import AgentReply
 
 LOCAL_WAIT_SECONDS = 10.0
 """How long a response waits for its own replica; longer than any swap takes."""
 
 ALL_WAIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class WriteBackReply:
+    """Result of an edit."""
+
+    mode: WriteMode
+    path: str | None
+    commit: str | None
+    branch: str | None
+    pushed: bool | None
+    message: Annotated[str, Field(description="Warnings, for example about replicas that are late.")]
+
+    @classmethod
+    def of(cls, written: WriteResult, message: str) -> WriteBackReply:
+        """Return the reply for an edit. ``message``: a further warning, if any."""
+        texts = "; ".join(text for text in (written.message, message) if text)
+        return cls(written.mode, written.path, written.commit, written.branch, written.pushed, texts)
+
+
+@dataclass(frozen=True)
+class WrittenAgent(AgentReply):
+    """Agent as it is served after an edit."""
+
+    write_back: WriteBackReply
+
+
+@dataclass(frozen=True)
+class UnservedAgent:
+    """Edit of an agent that is not served: it is deleted, or the edit waits on a branch."""
+
+    id: UUID
+    slug: str
+    deleted: bool
+    version: Count | None
+    write_back: WriteBackReply
 
 
 def waits_for_all(request: web.Request) -> bool:
@@ -71,38 +111,13 @@ def get_reply_status(written: WriteResult) -> int:
 def make_written_reply(request: web.Request, written: WriteResult, message: str) -> web.Response:
     """Return the agent as it is served now, and the result of the edit."""
     views, snapshot = request.app[AGENT_VIEWS], request.app[APP_CONTEXT].registry.snapshot
-    told = to_json({"write_back": make_write_back_view(written, message)})[1:]
-    entry = snapshot.ids.get(written.id)
+    told, entry = WriteBackReply.of(written, message), snapshot.ids.get(written.id)
+    status = 202 if written.version is None else 201 if written.action == "create" else 200
     if written.version is None or written.action == "delete" or entry is None:
-        body = to_json(_make_stub_view(written))[:-1] + b"," + told
-        return web.Response(body=body, content_type=JSON_TYPE, status=get_reply_status(written))
+        deleted = written.action == "delete" and written.version is not None
+        return make_reply(UnservedAgent(written.id, written.slug, deleted, written.version, told), status)
     rendered = views.of(entry)
     headers = {"ETag": rendered.etag}
-    if written.action == "create":
+    if status == 201:
         headers["Location"] = f"/api/agents/{slug_to_url(written.slug)}"
-    body = rendered.body[:-1] + b"," + told
-    status = get_reply_status(written)
-    return web.Response(body=body, content_type=JSON_TYPE, status=status, headers=headers)
-
-
-def _make_stub_view(written: WriteResult) -> dict[str, Any]:
-    """Return the known fields of an agent that is not served: deleted, or not merged yet."""
-    return {
-        "id": written.id,
-        "slug": written.slug,
-        "deleted": written.action == "delete" and written.version is not None,
-        "version": written.version,
-    }
-
-
-def make_write_back_view(written: WriteResult, message: str) -> dict[str, Any]:
-    """Return the result of an edit as in its response."""
-    texts = [text for text in (written.message, message) if text]
-    return {
-        "mode": written.mode,
-        "path": written.path,
-        "commit": written.commit,
-        "branch": written.branch,
-        "pushed": written.pushed,
-        "message": "; ".join(texts),
-    }
+    return make_reply(rendered.body[:-1] + b"," + to_json({"write_back": told})[1:], status, headers)

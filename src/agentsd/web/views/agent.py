@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
 
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import SECTIONS, AgentRow
@@ -11,99 +16,201 @@ from agentsd.core.manifest.layers import merge_stored_layers
 from agentsd.core.masker import Masker
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.providers.base import LiveAgent
-from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
+from agentsd.runtime.agents.snapshot import AgentCondition
 from agentsd.store.queries.agents import Revision
+from agentsd.web.http.reply import Count
 
 _TEXT_FIELDS = ("description", "system_prompt", "greeting")
 _OPTIONAL_FIELDS = ("system_prompt_file", "language")
+_SECTION_FIELDS = tuple((kind, f"{kind}_provider_config") for kind in SECTIONS)
+
+Section = Annotated[
+    dict[str, Any],
+    Field(
+        description="The section of the manifest, secrets masked; `{}` where it is absent.",
+        json_schema_extra={"properties": {"provider": {"type": "string"}}},
+    ),
+]
+Digest = Annotated[
+    str,
+    Field(description="SHA-256 of its content; empty for the built-in agent.", pattern="^([0-9a-f]{64})?$"),
+]
 
 
-def make_row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ConditionReply:
+    """Condition of an agent: `Ready`, `Degraded`, `Invalid` or `Suspended`."""
+
+    type: str
+    reason: Annotated[str, Field(description="For programs, in CamelCase.")]
+    message: str
+    since: Annotated[datetime | None, Field(description="Null for the built-in agent.")]
+
+    @classmethod
+    def of(cls, condition: AgentCondition) -> ConditionReply:
+        """Return the reply for a condition."""
+        return cls(condition.type, condition.reason, condition.message, condition.since)
+
+
+@dataclass(frozen=True)
+class ManifestReply:
+    """Content of a manifest; the fields that it leaves out are empty."""
+
+    description: str
+    system_prompt: str
+    greeting: str
+    system_prompt_file: str | None
+    language: str | None
+    llm_provider_config: Section
+    tts_provider_config: Section
+    stt_provider_config: Section
+    embedding_provider_config: Section
+    rag_config: dict[str, Any]
+    turn: dict[str, Any]
+    checks: list[Any]
+
+
+@dataclass(frozen=True)
+class AgentIdentity:
+    """Identity of an agent."""
+
+    id: UUID
+    user: Annotated[str, Field(description="The owner.")]
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True)
+class AgentHead(ManifestReply, AgentIdentity):
+    """Agent as its row contains it: the part of a reply that stays the same until a new version."""
+
+    is_default: Annotated[bool, Field(description="Answers when no agent is named.")]
+    is_active: Annotated[bool, Field(description="False: suspended.")]
+    digest: Digest
+    version: Annotated[Count, Field(description="The version that last touched it.")]
+    source: Annotated[str, Field(description="The source of its file.")]
+    path: str | None
+    commit: str | None
+    created_at: datetime | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True)
+class AgentState:
+    """State of an agent in this process."""
+
+    condition: ConditionReply
+    serving_version: Annotated[
+        Count | None, Field(description="The version that is served; null where none can be.")
+    ]
+
+
+@dataclass(frozen=True)
+class AgentReply(AgentState, AgentHead):
+    """Agent. Secrets are always `**********`."""
+
+
+@dataclass(frozen=True)
+class AgentSummary(AgentIdentity):
+    """Agent as `view=summary` lists it."""
+
+    description: str
+    is_default: bool
+    is_active: bool
+    version: Count
+    serving_version: Count | None
+    commit: str | None
+    path: str | None
+    source: str
+    updated_at: datetime | None
+    condition: ConditionReply
+    providers: Annotated[Mapping[str, str], Field(description="Vendors by section.")]
+
+
+def make_agent_head(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> AgentHead:
     """Return one agent with its document, without its condition."""
-    return {
-        "id": row.id,
-        "user": row.owner,
-        "slug": row.slug,
-        "name": row.name,
-        **make_document_view(document, masker),
-        "is_default": row.is_default,
-        "is_active": row.is_active,
-        "digest": row.digest.hex(),
-        "version": row.version,
-        "source": row.source,
-        "path": row.path,
-        "commit": row.commit,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
+    return AgentHead(
+        id=row.id,
+        user=row.owner,
+        slug=row.slug,
+        name=row.name,
+        is_default=row.is_default,
+        is_active=row.is_active,
+        digest=row.digest.hex(),
+        version=row.version,
+        source=row.source,
+        path=row.path,
+        commit=row.commit,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        **mask_document(document, masker),
+    )
 
 
-def make_summary_view(entry: SnapshotEntry, description: str, providers: Mapping[str, str]) -> dict[str, Any]:
+def make_agent_state(condition: AgentCondition, good: AgentRow | None) -> AgentState:
+    """Return the part of a reply that changes without a new version. ``good``: the row that is served."""
+    return AgentState(ConditionReply.of(condition), good.version if good else None)
+
+
+def make_agent_summary(
+    row: AgentRow, state: AgentState, description: str, providers: Mapping[str, str]
+) -> AgentSummary:
     """Return one agent as in a list. ``description`` and ``providers`` (kind → vendor) are masked."""
-    row, good = entry.row, entry.good
-    return {
-        "id": row.id,
-        "user": row.owner,
-        "slug": row.slug,
-        "name": row.name,
-        "description": description,
-        "is_default": row.is_default,
-        "is_active": row.is_active,
-        "version": row.version,
-        "serving_version": good.version if good else None,
-        "commit": row.commit,
-        "path": row.path,
-        "source": row.source,
-        "updated_at": row.updated_at,
-        "condition": make_condition_view(entry.condition),
-        "providers": providers,
-    }
+    return AgentSummary(
+        id=row.id,
+        user=row.owner,
+        slug=row.slug,
+        name=row.name,
+        description=description,
+        is_default=row.is_default,
+        is_active=row.is_active,
+        version=row.version,
+        serving_version=state.serving_version,
+        commit=row.commit,
+        path=row.path,
+        source=row.source,
+        updated_at=row.updated_at,
+        condition=state.condition,
+        providers=providers,
+    )
 
 
-def make_fallback_view(agent: LiveAgent) -> dict[str, Any]:
+def make_fallback_reply(agent: LiveAgent) -> AgentReply:
     """Return the built-in agent, which has no file and no row, in the same fields."""
-    configs: dict[str, Any] = make_document_view({}, Masker())
+    document = mask_document({}, Masker())
     for kind, provider in agent.provider_names.items():
-        configs[f"{kind}_provider_config"] = {"provider": provider}
-    nothing = dict.fromkeys(("path", "commit", "created_at", "updated_at"))
+        document[f"{kind}_provider_config"] = {"provider": provider}
+    texts = {"description": agent.spec.description, "system_prompt": agent.spec.system_prompt}
+    return AgentReply(
+        id=agent.id,
+        user=agent.owner,
+        slug=agent.slug,
+        name=agent.spec.name or agent.slug,
+        is_default=False,
+        is_active=True,
+        digest=agent.digest.hex(),
+        version=agent.version,
+        source="built-in",
+        path=None,
+        commit=None,
+        created_at=None,
+        updated_at=None,
+        condition=ConditionReply("Ready", "BuiltIn", "", None),
+        serving_version=agent.version,
+        **document | texts,
+    )
+
+
+def mask_document(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+    """Return the fields of ``ManifestReply``: texts, and ``{}`` for each missing section."""
+    get, mask = document.get, masker.mask
     return {
-        "id": agent.id,
-        "user": agent.owner,
-        "slug": agent.slug,
-        "name": agent.spec.name or agent.slug,
-        **configs,
-        "description": agent.spec.description,
-        "system_prompt": agent.spec.system_prompt,
-        "is_default": False,
-        "is_active": True,
-        "digest": agent.digest.hex(),
-        "version": agent.version,
-        "source": "built-in",
-        **nothing,
-        "condition": {"type": "Ready", "reason": "BuiltIn", "message": "", "since": None},
-        "serving_version": agent.version,
-    }
-
-
-def make_document_view(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
-    """Return the content of a manifest: its texts, and ``{}`` for each missing section."""
-    texts = {name: masker.mask(_get_text(document.get(name))) for name in _TEXT_FIELDS}
-    optional = {name: masker.mask(document.get(name)) for name in _OPTIONAL_FIELDS}
-    configs = {f"{kind}_provider_config": _make_section_view(document.get(kind), masker) for kind in SECTIONS}
-    others = {
-        "rag_config": _make_section_view(document.get("rag"), masker),
-        "turn": _make_section_view(document.get("turn"), masker),
-    }
-    return texts | optional | configs | others | {"checks": masker.mask(document.get("checks") or [])}
-
-
-def make_condition_view(condition: AgentCondition) -> dict[str, Any]:
-    """Return ``{"type", "reason", "message", "since"}``."""
-    return {
-        "type": condition.type,
-        "reason": condition.reason,
-        "message": condition.message,
-        "since": condition.since,
+        **{name: mask(_get_text(get(name))) for name in _TEXT_FIELDS},
+        **{name: mask(get(name)) for name in _OPTIONAL_FIELDS},
+        **{field: _mask_section(get(kind), masker) for kind, field in _SECTION_FIELDS},
+        "rag_config": _mask_section(get("rag"), masker),
+        "turn": _mask_section(get("turn"), masker),
+        "checks": mask(get("checks") or []),
     }
 
 
@@ -121,7 +228,7 @@ def load_document(row: AgentRow | Revision, destinations: DestinationsOf) -> Map
 def list_vendors(document: Mapping[str, Any], masker: Masker) -> dict[str, str]:
     """Return the vendors in a manifest, by section, for its existing sections."""
     sections = {kind: document.get(kind) for kind in SECTIONS}
-    names = {kind: one.get("provider") for kind, one in sections.items() if isinstance(one, Mapping)}
+    names = {kind: one.get("provider") for kind, one in sections.items() if isinstance(one, dict)}
     return {kind: masker.mask(name) for kind, name in names.items() if isinstance(name, str)}
 
 
@@ -131,8 +238,8 @@ def can_name_provider(documents: Iterable[bytes], provider: str) -> bool:
     return any(name in data or b"\\" in data for data in documents)
 
 
-def _make_section_view(section: Any, masker: Masker) -> dict[str, Any]:
-    return dict(masker.mask(section)) if isinstance(section, Mapping) else {}
+def _mask_section(section: Any, masker: Masker) -> Any:
+    return masker.mask(section) if isinstance(section, dict) else {}
 
 
 def _get_text(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from uuid import UUID
 
@@ -23,18 +24,18 @@ from agentsd.web.views.agent import (
     can_name_provider,
     list_vendors,
     load_document,
-    make_condition_view,
-    make_row_view,
-    make_summary_view,
+    make_agent_head,
+    make_agent_state,
+    make_agent_summary,
 )
 
 CACHE_BYTES_MAX = 64 << 20
 VENDORS_MAX = 200_000
 """Maximum agents whose vendors are cached, deleted ones included; about 200 bytes each."""
-_OVERHEAD_BYTES = 2000  # approximate bytes of Python objects per rendered agent
+_OVERHEAD_BYTES = 2600  # approximate bytes of Python objects per rendered agent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RenderedAgent:
     """Agent as JSON. ``etag`` is strong and quoted: digest, version, and a hash of the rest."""
 
@@ -47,6 +48,12 @@ class RenderedAgent:
     headers: CIMultiDict[str]
     description: str
     providers: Mapping[str, str]  # section → vendor
+
+    @cached_property
+    def summary(self) -> bytes:
+        """Return the list item as JSON."""
+        state = make_agent_state(self.condition, self.good)
+        return to_json(make_agent_summary(self.row, state, self.description, self.providers))
 
 
 class AgentViewCache:
@@ -72,9 +79,8 @@ class AgentViewCache:
         return rendered
 
     def summary(self, entry: SnapshotEntry) -> bytes:
-        """Return the list item of ``entry`` as JSON. It is made anew: only the document is worth caching."""
-        rendered = self.of(entry)
-        return to_json(make_summary_view(entry, rendered.description, rendered.providers))
+        """Return the list item of ``entry`` as JSON."""
+        return self.of(entry).summary
 
     def names_provider(self, entry: SnapshotEntry, provider: str) -> bool:
         """Return whether a section of the agent names ``provider``. Parse only if necessary, and once."""
@@ -102,16 +108,12 @@ class AgentViewCache:
         row, condition, good = entry.row, entry.condition, entry.good
         if previous is None:
             document = load_document(row, self.destinations)
-            view = make_row_view(row, document, self.masker)
-            head, description = to_json(view)[:-1], view["description"]
+            reply = make_agent_head(row, document, self.masker)
+            head, description = to_json(reply)[:-1], reply.description
             providers: Mapping[str, str] = list_vendors(document, self.masker)
         else:
             head, description, providers = previous.head, previous.description, previous.providers
-        said = {
-            "condition": make_condition_view(condition),
-            "serving_version": good.version if good else None,
-        }
-        body = head + b"," + to_json(said)[1:]
+        body = head + b"," + to_json(make_agent_state(condition, good))[1:]
         etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
         return RenderedAgent(
             row, condition, good, head, body, etag, make_cache_headers(etag), description, providers

@@ -10,23 +10,49 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Annotated, NotRequired
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from agentsd.web.http.json import to_json
-
-Node = str | dict[str, Any]
-"""A text, or ``{"tag": "a", "attrs": {"href": …}, "children": […]}``; ``attrs`` may be missing."""
 
 TAGS = frozenset(
     ("p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code", "em", "strong", "s", "a",
      "hr", "br", "table", "thead", "tbody", "tr", "th", "td")
 )  # fmt: skip
 """The only elements that are produced."""
+
+MarkdownAttrs = TypedDict(
+    "MarkdownAttrs",
+    {
+        "href": str,
+        "start": int,
+        "class": Annotated[str, Field(json_schema_extra={"enum": ["left", "center", "right"]})],
+    },
+    total=False,
+)
+"""``href`` of ``a``, ``start`` of ``ol``, ``class`` of ``th`` and ``td``."""
+
+
+class MarkdownElement(TypedDict):
+    """Element."""
+
+    tag: Annotated[str, Field(json_schema_extra={"enum": sorted(TAGS)})]
+    children: list[str | MarkdownElement]
+    attrs: NotRequired[
+        Annotated[
+            MarkdownAttrs, Field(description="`href` of `a`, `start` of `ol`, `class` of `th` and `td`.")
+        ]
+    ]
+
+
+MarkdownNode = str | MarkdownElement
+"""A text, or an element."""
 
 MAX_BYTES = 64 << 10
 MAX_NODES = 20_000
@@ -64,7 +90,7 @@ class _LimitExceeded(Exception):
     """Error for a text that exceeds a limit."""
 
 
-def build_tree(text: str) -> list[Node]:
+def build_tree(text: str) -> list[MarkdownNode]:
     """Return the nodes that a page shows for ``text``."""
     try:
         if count_cells(text) * _NODES_PER_CELL > MAX_NODES:
@@ -79,7 +105,7 @@ def build_tree(text: str) -> list[Node]:
     return builder.found
 
 
-def _make_plain_nodes(text: str) -> list[Node]:
+def _make_plain_nodes(text: str) -> list[MarkdownNode]:
     return [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
 
 
@@ -126,8 +152,8 @@ class _TreeBuilder:
     """Builder from a flat list of tokens to nodes; ``found`` is the result."""
 
     def __init__(self) -> None:
-        self.found: list[Node] = []
-        self._open: list[list[Node]] = [self.found]
+        self.found: list[MarkdownNode] = []
+        self._open: list[list[MarkdownNode]] = [self.found]
         self._links = 0
 
     def add(self, tokens: Iterable[Token]) -> None:
@@ -145,7 +171,7 @@ class _TreeBuilder:
                 self._put(token)
 
     def _begin(self, token: Token) -> None:
-        children: list[Node] = []
+        children: list[MarkdownNode] = []
         tag = _HEADINGS.get(token.tag, "h6" if token.type == "heading_open" else token.tag)
         attrs = _ATTRS.get(tag, _make_no_attrs)(token.attrs)
         self._links += tag == "a"
@@ -182,9 +208,11 @@ class _TreeBuilder:
         else:
             self._text(alt)
 
-    def _node(self, tag: str, children: list[Node], attrs: Mapping[str, Any] | None = None) -> None:
-        node: dict[str, Any] = {"tag": tag, "children": children}
-        self._open[-1].append(node | {"attrs": attrs} if attrs else node)
+    def _node(self, tag: str, children: list[MarkdownNode], attrs: MarkdownAttrs | None = None) -> None:
+        node: MarkdownElement = {"tag": tag, "children": children}
+        if attrs:
+            node["attrs"] = attrs
+        self._open[-1].append(node)
 
     def _text(self, text: str) -> None:
         siblings = self._open[-1]
@@ -194,32 +222,32 @@ class _TreeBuilder:
             siblings.append(text)
 
 
-def _make_text_nodes(text: str) -> list[Node]:
+def _make_text_nodes(text: str) -> list[MarkdownNode]:
     return [text] if text else []
 
 
 Attrs = Mapping[str, str | int | float]
 
 
-def _make_no_attrs(attrs: Attrs) -> dict[str, Any]:
+def _make_no_attrs(attrs: Attrs) -> MarkdownAttrs:
     return {}
 
 
-def _make_link_attrs(attrs: Attrs) -> dict[str, Any]:
+def _make_link_attrs(attrs: Attrs) -> MarkdownAttrs:
     href = str(attrs.get("href", ""))
     return {"href": href} if _SAFE_LINK.fullmatch(href) else {}
 
 
-def _make_list_attrs(attrs: Attrs) -> dict[str, Any]:
+def _make_list_attrs(attrs: Attrs) -> MarkdownAttrs:
     return {"start": int(attrs["start"])} if "start" in attrs else {}
 
 
-def _make_cell_attrs(attrs: Attrs) -> dict[str, Any]:
+def _make_cell_attrs(attrs: Attrs) -> MarkdownAttrs:
     found = _ALIGNED.fullmatch(str(attrs.get("style", "")))
     return {"class": found[1]} if found else {}
 
 
-_ATTRS: Mapping[str, Callable[[Attrs], dict[str, Any]]] = {
+_ATTRS: Mapping[str, Callable[[Attrs], MarkdownAttrs]] = {
     "a": _make_link_attrs,
     "ol": _make_list_attrs,
     "th": _make_cell_attrs,

@@ -1,8 +1,10 @@
-"""Query of a list: filters, page size and cursor; pure.
+"""Paging of every list of the API, and the query of the list of agents; pure.
 
-A cursor is opaque to clients: base64url of the last place of the page before, which is a slug, or,
-in an order other than by slug, a key and a slug. Paging by place rather than by number neither
-repeats nor skips an agent when others come and go in between.
+A request has ``limit`` and ``cursor``, a reply ``items`` and ``next_cursor`` (null on the last page),
+with the same in its ``Link`` header. A cursor is opaque to clients: base64url of the last place of the
+page before. Of agents it is a slug, or, in an order other than by slug, a key and a slug; elsewhere
+the list's name and a number or name. Paging by place rather than by number neither repeats nor skips
+an item when others come and go in between.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlencode
+
+from multidict import MultiMapping
+from pydantic import Field
 
 from agentsd.core.violations import suggest_word
 from agentsd.web.http.problem import Problem, bad_request
@@ -25,12 +30,32 @@ LIMIT_DEFAULT = 100
 TEXT_MAX = 200
 FILTERS = ("owner", "q", "active", "provider", "condition")
 VIEWS: tuple[Literal["full", "summary"], ...] = ("full", "summary")
-_KNOWN_NAMES = (*FILTERS, "sort", "view", "limit", "cursor")
+_PAGE_NAMES = ("limit", "cursor")
+_KNOWN_NAMES = (*FILTERS, "sort", "view", *_PAGE_NAMES)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_BY_SLUG, _BY_KEY = "1:", "2:"  # versions of the cursor format
+_BY_SLUG, _BY_KEY, _BY_NAME = "1:", "2:", "3:"  # versions of the cursor format
 _DIGITS = re.compile(r"[0-9]{1,6}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
 Word = TypeVar("Word", bound=str)
+NextCursor = Annotated[str | None, Field(description="The `cursor` of the next page; null on the last one.")]
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Page of a list other than that of agents. ``after``: the last place of the page before."""
+
+    limit: int
+    after: str | None = None
+
+    @property
+    def number(self) -> int | None:
+        """Return ``after`` of a list whose places are numbers. Raise ``Problem`` 400."""
+        if self.after is None:
+            return None
+        if not _COUNT.fullmatch(self.after):
+            raise _make_bad_cursor()
+        return int(self.after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +72,55 @@ class ListQuery:
     limit: int = LIMIT_DEFAULT
     after: ListPlace | None = None  # the last place of the previous page
 
-    def next_link(self, path: str, cursor: str) -> str:
-        """Return the value of ``Link`` for the next page."""
-        wanted = {
-            "owner": self.owner,
-            "q": self.q,
-            "active": None if self.active is None else str(self.active).lower(),
-            "provider": self.provider,
-            "condition": self.condition,
-            "sort": None if self.order == SLUG_ORDER else str(self.order),
-            "view": None if self.view == "full" else self.view,
-        }
-        kept = {key: value for key, value in wanted.items() if value is not None}
-        return f'<{path}?{urlencode({**kept, "limit": self.limit, "cursor": cursor})}>; rel="next"'
+
+def make_next_link(path: str, query: Mapping[str, str], cursor: str | None) -> str | None:
+    """Return the value of ``Link`` for the next page of the same list; None on the last page."""
+    if cursor is None:
+        return None
+    return f'<{path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'
+
+
+def parse_page_query(
+    query: MultiMapping[str],
+    place: str,
+    *others: str,
+    default: int = LIMIT_DEFAULT,
+    maximum: int = LIMIT_MAX,
+) -> PageQuery:
+    """Parse the page of the list whose cursors are for ``place``. ``others``: its further parameters.
+
+    Raise ``Problem`` 400.
+    """
+    check_names([name for name, _ in query.items()], (*others, *_PAGE_NAMES))
+    limit = parse_limit(query.get("limit"), default=default, maximum=maximum)
+    return PageQuery(limit, decode_place(query["cursor"], place) if "cursor" in query else None)
+
+
+def encode_place(place: str, value: object) -> str:
+    """Return the cursor of the page after ``value``, in the list whose cursors are for ``place``."""
+    return _encode_text(f"{_BY_NAME}{place}:{value}")
+
+
+def decode_place(cursor: str, place: str) -> str:
+    """Return the value that a cursor for ``place`` contains. Raise ``Problem`` 400."""
+    text = _decode_text(cursor)
+    if not text.startswith(f"{_BY_NAME}{place}:"):
+        raise _make_bad_cursor()
+    return text.removeprefix(f"{_BY_NAME}{place}:")
 
 
 def parse_query(query: Mapping[str, str], names: Sequence[str]) -> ListQuery:
-    """Parse a query. ``names`` are all its names, with repetitions. Raise ``Problem`` 400."""
+    """Parse a query of agents. ``names`` are all its names, with repetitions. Raise ``Problem`` 400."""
     check_names(names, _KNOWN_NAMES)
-    order = SortOrder.parse(_get_choice(query, "sort", SORTS) or str(SLUG_ORDER))
+    order = SortOrder.parse(parse_choice(query, "sort", SORTS) or str(SLUG_ORDER))
     return ListQuery(
         owner=_get_text(query, "owner"),
         q=(_get_text(query, "q") or "").lower() or None,
         active=parse_boolean(query, "active"),
         provider=_get_text(query, "provider"),
-        condition=_get_choice(query, "condition", CONDITION_SEVERITY),
+        condition=parse_choice(query, "condition", CONDITION_SEVERITY),
         order=order,
-        view=_get_choice(query, "view", VIEWS) or "full",
+        view=parse_choice(query, "view", VIEWS) or "full",
         limit=parse_limit(query.get("limit")),
         after=decode_cursor(query["cursor"], order) if "cursor" in query else None,
     )
@@ -102,12 +149,9 @@ def parse_limit(text: str | None, *, default: int = LIMIT_DEFAULT, maximum: int 
 
 
 def encode_cursor(after: ListPlace, order: SortOrder = SLUG_ORDER) -> str:
-    """Return the cursor of the page that follows ``after``."""
-    key, slug = after
-    text = (
-        f"{_BY_SLUG}{slug}" if order == SLUG_ORDER else f"{_BY_KEY}{order}:{slug}\0{key}"
-    )  # no slug has a NUL
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    """Return the cursor of the page of agents that follows ``after``."""
+    key, slug = after  # no slug has a NUL
+    return _encode_text(f"{_BY_SLUG}{slug}" if order == SLUG_ORDER else f"{_BY_KEY}{order}:{slug}\0{key}")
 
 
 def decode_cursor(cursor: str, order: SortOrder = SLUG_ORDER) -> ListPlace:
@@ -116,13 +160,27 @@ def decode_cursor(cursor: str, order: SortOrder = SLUG_ORDER) -> ListPlace:
     Raise ``Problem`` 400 for anything that we did not write, or wrote for another order.
     """
     try:
-        raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)
-        place = _parse_place(raw.decode("utf-8"), order)
-    except (binascii.Error, ValueError):
+        place = _parse_place(_decode_text(cursor), order)
+    except ValueError:
         raise _make_bad_cursor() from None
     if encode_cursor(place, order) != cursor:
         raise _make_bad_cursor()
     return place
+
+
+def _encode_text(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode_text(cursor: str) -> str:
+    try:
+        raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)
+        text = raw.decode("utf-8")
+    except (binascii.Error, ValueError):
+        raise _make_bad_cursor() from None
+    if _encode_text(text) != cursor:
+        raise _make_bad_cursor()
+    return text
 
 
 def _parse_place(text: str, order: SortOrder) -> ListPlace:
@@ -171,7 +229,8 @@ def _get_text(query: Mapping[str, str], name: str) -> str | None:
     return value
 
 
-def _get_choice(query: Mapping[str, str], name: str, words: Sequence[Word]) -> Word | None:
+def parse_choice(query: Mapping[str, str], name: str, words: Sequence[Word]) -> Word | None:
+    """Parse one of a few words; None: absent. Raise ``Problem`` 400."""
     value = query.get(name)
     found = next((word for word in words if word == value), None)
     if value is not None and found is None:

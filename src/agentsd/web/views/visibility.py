@@ -76,18 +76,9 @@ def filter_conditions(conditions: Iterable[ManifestCondition], owner: str) -> li
     ]
 
 
-def filter_replicas(replicas: Iterable[Mapping[str, Any]], owner: str) -> list[dict[str, Any]]:
-    """Return the replicas, as made by ``asdict``, reduced to what ``owner`` may see."""
-    return [
-        {
-            **replica,
-            "host": None,
-            "pid": None,
-            "unopened": 0,
-            "degraded": [agent for agent in replica["degraded"] if _belongs_to(agent.get("slug"), owner)],
-        }
-        for replica in replicas
-    ]
+def filter_degraded(agents: Iterable[Mapping[str, Any]], owner: str) -> list[Mapping[str, Any]]:
+    """Return the degraded agents of a replica that belong to ``owner``."""
+    return [agent for agent in agents if _belongs_to(agent.get("slug"), owner)]
 
 
 def _redact_fault(error: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from yarl import URL
 
 from agentsd.core.secret import MASK
+from agentsd.web.views.pagination import encode_place
 from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import CANARY, Stack, echo, vendor_manifest
 
@@ -166,16 +167,16 @@ async def test_revisions_come_from_postgres(three: Stack) -> None:
     status, page = await three.get("/api/agents/support/revisions?limit=2")
     assert status == 200
     assert [item["system_prompt"] for item in page["items"]] == ["You are Third.", "You are Second."]
-    _, rest = await three.get(f"/api/agents/support/revisions?before={page['next_before']}")
+    _, rest = await three.get(f"/api/agents/support/revisions?cursor={page['next_cursor']}")
     assert [item["operation"] for item in rest["items"]] == ["create"]
-    assert rest["next_before"] is None
+    assert rest["next_cursor"] is None
     (three.root / "support.yaml").unlink()
     await three.sync()
     status, gone = await three.get(f"/api/agents/{agent['id']}/revisions")
     assert (status, gone["items"][0]["operation"]) == (200, "delete")
     assert (await three.get("/api/agents/support/revisions"))[0] == 404
     assert (await three.get(f"/api/agents/{agent['id'][:-4]}0000/revisions"))[0] == 404
-    for query in ("before=x", "before=" + "9" * 40, "before=-1", "limit=0"):
+    for query in ("cursor=x", f"cursor={encode_place('revision', '9' * 40)}", "before=1", "limit=0"):
         assert (await three.get(f"/api/agents/idle/revisions?{query}"))[0] == 400
 
 

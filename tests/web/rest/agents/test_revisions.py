@@ -11,6 +11,7 @@ from agentsd.control.sync.reconciler import SyncOptions
 from agentsd.control.sync.run_log import record_result
 from agentsd.files.tree import read_tree
 from agentsd.web.rest.agents import revisions
+from agentsd.web.views.pagination import encode_place
 from tests.web.conftest import CANARY, Make, Stack, echo, vendor_manifest
 
 
@@ -39,8 +40,9 @@ async def test_what_changed(writing: Stack) -> None:
     changes: dict[str, Any] = {one["field"]: one for one in page["items"][0]["changes"]}
     assert changes["llm.api_key"] == {"operation": "change", "field": "llm.api_key", "secret": "resealed"}
     assert {"-Be short.", "+Be long."} <= set(changes["system_prompt"]["lines"])
-    nothing = {"items": [], "next_before": None}
-    assert await stack.get("/api/agents/a/revisions?diff=true&before=0") == (200, nothing)
+    nothing = {"items": [], "next_cursor": None}
+    first = encode_place("revision", 0)
+    assert await stack.get(f"/api/agents/a/revisions?diff=true&cursor={first}") == (200, nothing)
     _, one = await stack.get("/api/agents/a/revisions?diff=true&limit=1")
     assert one["items"] == page["items"][:1]
     assert "changes" not in (await stack.get("/api/agents/a/revisions"))[1]["items"][0]
@@ -94,17 +96,17 @@ async def test_a_page_of_large_revisions_is_shorter_and_nothing_is_lost(
         stack.write("a.yaml", f"name: A\nllm:\n  provider: echo.local\nsystem_prompt: |\n{lines}")
         await stack.sync()
     seen: list[int] = []
-    before = ""
+    cursor = ""
     while True:
-        status, page = await stack.get(f"/api/agents/a/revisions?diff=true&limit=100{before}")
+        status, page = await stack.get(f"/api/agents/a/revisions?diff=true&limit=100{cursor}")
         assert status == 200
         assert 1 <= len(page["items"]) < 5
         seen += [one["version"] for one in page["items"]]
         lines = [one["changes"] for one in page["items"] if one["changes"]]
         assert all(len(change["lines"]) <= 201 for changes in lines for change in changes)
-        if page["next_before"] is None:
+        if page["next_cursor"] is None:
             break
-        assert page["next_before"] == seen[-1]
-        before = f"&before={page['next_before']}"
+        assert page["next_cursor"] == encode_place("revision", seen[-1])
+        cursor = f"&cursor={page['next_cursor']}"
     assert len(seen) == 7
     assert seen == sorted(seen, reverse=True)

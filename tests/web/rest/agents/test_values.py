@@ -39,6 +39,7 @@ llm:
   model: "large"
 turn: {interrupt: false}
 """
+NOTHING = {"items": [], "next_cursor": None}
 TEXT = "You sell.\nPolitely.\n"
 VALUES = [
     ("language", "en", "acme/_defaults.yaml", 1, 1),
@@ -83,12 +84,29 @@ async def test_the_built_in_agent_stands_in_no_file(stack: Stack) -> None:
     """By its name, and where it is the current one."""
     for ref in ("echo", "current"):
         status, told = await stack.get(f"/api/agents/{ref}/values")
-        assert (status, told) == (200, {"items": [], "digest": "", "commit": None, "version": 0})
+        assert (status, told) == (200, {**NOTHING, "digest": "", "commit": None, "version": 0})
     stack.write("support.yaml", echo("Support", default=True))
     await stack.sync()
     _, told = await stack.get("/api/agents/current/values")
     name = {"pointer": "name", "value": "Support", "secret": False}
     assert told["items"][0] == {**name, "path": "support.yaml", "line": 1, "column": 1}
+
+
+async def test_values_come_in_pages(stack: Stack) -> None:
+    """In the order of the manifest, each once."""
+    stack.write("support.yaml", echo("Support"))
+    await stack.sync()
+    path = "/api/agents/support/values"
+    _, whole = await stack.get(path)
+    seen, query = [], "?limit=2"
+    while query:
+        _, page = await stack.get(path + query)
+        assert len(page["items"]) <= 2
+        seen += page["items"]
+        query = f"?limit=2&cursor={page['next_cursor']}" if page["next_cursor"] else ""
+    assert seen == whole["items"]
+    assert len(seen) == 6
+    assert (await stack.get(f"{path}?cursor=x"))[0] == 400
 
 
 async def test_an_agent_that_is_not_there(stack: Stack) -> None:

@@ -48,8 +48,8 @@ class MoonshineEngine:
         stream = self._streams.get(call.fields["stream"])
         if stream is None:
             raise EngineRefusal(UNKNOWN_STREAM)
-        for text, final in stream.hear(call.body, over=call.fields["over"]):
-            call.emit({"text": text, "final": final})
+        for part in stream.hear(call.body, over=call.fields["over"]):
+            call.emit(part)
 
     def _close(self, call: EngineCall) -> None:
         stream = self._streams.pop(call.fields["stream"], None)
@@ -66,8 +66,8 @@ class _SoundStream:
         self._done: set[int] = set()  # lines that were sent as final
         self._partial = ""
 
-    def hear(self, pcm: bytes, *, over: bool) -> list[tuple[str, bool]]:
-        """Return (text, final) of what is new after ``pcm``; ``over`` marks the end of the audio."""
+    def hear(self, pcm: bytes, *, over: bool) -> list[dict[str, Any]]:
+        """Return text, times and finality of what is new; ``over`` marks the end of the audio."""
         sound = pcm + SILENT_TAIL if over else pcm
         if sound:
             self._stream.add_audio([sample / 32768 for sample in array("h", sound)], SAMPLE_RATE)
@@ -79,9 +79,9 @@ class _SoundStream:
         """Free the stream."""
         self._stream.close()
 
-    def _new(self, transcript: Any, *, over: bool) -> list[tuple[str, bool]]:
+    def _new(self, transcript: Any, *, over: bool) -> list[dict[str, Any]]:
         """Return the new lines: complete ones are final, once each; the last one may change."""
-        new: list[tuple[str, bool]] = []
+        new: list[dict[str, Any]] = []
         for line in transcript.lines if transcript else ():
             text = line.text.strip()
             if line.line_id in self._done:
@@ -89,11 +89,16 @@ class _SoundStream:
             if line.is_complete or over:
                 self._done.add(line.line_id)
                 self._partial = ""
-                new += [(text, True)] if text else []
+                new += [_describe_line(line, text, final=True)] if text else []
             elif text and text != self._partial:
                 self._partial = text
-                new.append((text, False))
+                new.append(_describe_line(line, text, final=False))
         return new
+
+
+def _describe_line(line: Any, text: str, *, final: bool) -> dict[str, Any]:
+    start = float(line.start_time)
+    return {"text": text, "final": final, "start": start, "end": start + float(line.duration)}
 
 
 load = MoonshineEngine

@@ -8,7 +8,8 @@ reply contains it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -18,15 +19,41 @@ from agentsd.web.agent_lookup import get_principal, lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.http.reply import make_reply
 from agentsd.web.http.sse import encode_event
 from agentsd.web.json_body import read_json_object
 from agentsd.web.openai.answer_stream import send_answer
 from agentsd.web.openai.models import find_model, make_agent_headers
 from agentsd.web.openai.responses.output import ResponseBuilder
-from agentsd.web.openai.responses.request import ResponsesRequest, parse_request
+from agentsd.web.openai.responses.request import TranslatedRequest, parse_request
 from agentsd.web.openai.responses.store import ResponseStore, StoredResponse
+from agentsd.web.views.pagination import check_names, parse_choice, parse_limit
 
 RESPONSES = web.AppKey("responses", ResponseStore)
+ITEMS_DEFAULT, ITEMS_MAX = 20, 100
+"""Input items on a page; OpenAI's own."""
+INCLUDE_NAMES = frozenset({"include", "include[]"})
+ITEM_ORDERS: tuple[Literal["desc", "asc"], ...] = ("desc", "asc")
+
+
+@dataclass(frozen=True)
+class InputItemPage:
+    """Page of the items of a request. The next one begins ``after`` its ``last_id``."""
+
+    data: list[Mapping[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+    object: Literal["list"] = "list"
+
+
+@dataclass(frozen=True)
+class DeletedResponse:
+    """Response that is no longer stored."""
+
+    id: str
+    object: Literal["response.deleted"] = "response.deleted"
+    deleted: Literal[True] = True
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -50,6 +77,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         if not asked["messages"]:
             raise bad_request("input must be a text or a list of items", param="input")
         grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)
+        response: web.StreamResponse
         builder = ResponseBuilder(agent.slug, wanted.echo, custom_tools=wanted.custom_tools)
         if wanted.stream:
             with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
@@ -57,35 +85,59 @@ async def create_response(request: web.Request) -> web.StreamResponse:
                 response = await send_answer(request, agent, answer, _ResponseFrames(builder))
         else:
             builder.take_whole(rag.add_citations(await chat.complete_chat(agent, grounded), passages))
-            reply = to_json(builder.snapshot(builder.status))
-            headers = make_agent_headers(agent)
-            response = web.Response(body=reply, content_type="application/json", headers=headers)
+            response = make_reply(builder.snapshot(builder.status), headers=make_agent_headers(agent))
         if wanted.store:
-            _store(request, agent, wanted, builder, [*earlier, *wanted.chat["messages"]], body.get("input"))
+            _store(request, agent, builder, [*earlier, *wanted.chat["messages"]], body.get("input"))
         return response
 
 
 async def get_response(request: web.Request) -> web.Response:
     """Return a stored response."""
-    return web.json_response(body=to_json(_find_stored(request).response))
+    return make_reply(_find_stored(request).response)
 
 
 async def delete_response(request: web.Request) -> web.Response:
     """Forget a stored response."""
     entry = _find_stored(request)
     request.app[RESPONSES].remove(get_principal(request), str(entry.response["id"]))
-    deleted = {"id": entry.response["id"], "object": "response.deleted", "deleted": True}
-    return web.json_response(body=to_json(deleted))
+    return make_reply(DeletedResponse(str(entry.response["id"])))
 
 
 async def list_input_items(request: web.Request) -> web.Response:
-    """Return the items of the request that a stored response answered, all on one page."""
-    items = list(_find_stored(request).input)
-    if request.query.get("order", "desc") == "desc":
-        items.reverse()
-    ids = [item.get("id") for item in items]
-    page = {"object": "list", "data": items, "first_id": ids[0] if ids else None, "has_more": False}
-    return web.json_response(body=to_json({**page, "last_id": ids[-1] if ids else None}))
+    """Return a page of the items of the request that a stored response answered, as OpenAI pages them."""
+    # Items are returned as they came, so that there is nothing more to include.
+    check_names([name for name in request.query if name not in INCLUDE_NAMES], ("limit", "order", "after"))
+    limit = parse_limit(request.query.get("limit"), default=ITEMS_DEFAULT, maximum=ITEMS_MAX)
+    order = parse_choice(request.query, "order", ITEM_ORDERS) or "desc"
+    items = _find_stored(request).input
+    return make_reply(
+        make_item_page(items if order == "asc" else items[::-1], limit, request.query.get("after"))
+    )
+
+
+def make_item_page(items: Sequence[Mapping[str, Any]], limit: int, after: str | None) -> InputItemPage:
+    """Return the page of ``items`` that follows the one of the id ``after``. Raise ``Problem`` 400."""
+    ids = [str(item["id"]) for item in items]
+    if after is not None and after not in ids:
+        raise bad_request("the response has no item of this id", hint="send a page's last_id", param="after")
+    start = 0 if after is None else ids.index(after) + 1
+    shown = ids[start : start + limit]
+    return InputItemPage(
+        data=[*items[start : start + limit]],
+        first_id=shown[0] if shown else None,
+        last_id=shown[-1] if shown else None,
+        has_more=start + limit < len(items),
+    )
+
+
+def name_items(items: Sequence[Mapping[str, Any]], prefix: str) -> list[dict[str, Any]]:
+    """Return ``items`` with an id each, unique among them; the client's own where it is."""
+    named: dict[str, dict[str, Any]] = {}
+    for at, item in enumerate(items):
+        given = item.get("id")
+        name = given if isinstance(given, str) and given and given not in named else f"msg_{prefix}{at}"
+        named[name] = {**item, "id": name}
+    return list(named.values())
 
 
 def _find_stored(request: web.Request) -> StoredResponse:
@@ -97,7 +149,7 @@ def _find_stored(request: web.Request) -> StoredResponse:
 
 
 def _find_earlier(
-    request: web.Request, wanted: ResponsesRequest, agent: LiveAgent
+    request: web.Request, wanted: TranslatedRequest, agent: LiveAgent
 ) -> Sequence[Mapping[str, Any]]:
     """Return the messages of the conversation that ``previous_response_id`` continues."""
     if wanted.previous is None:
@@ -113,7 +165,6 @@ def _find_earlier(
 def _store(
     request: web.Request,
     agent: LiveAgent,
-    wanted: ResponsesRequest,
     builder: ResponseBuilder,
     said: Sequence[Mapping[str, Any]],
     items: Any,
@@ -122,7 +173,7 @@ def _store(
     if builder.failed or not response["output"]:
         return
     given = items if isinstance(items, list) else [{"type": "message", "role": "user", "content": items}]
-    listed = [{"id": f"msg_{builder.id.removeprefix('resp_')}{at}", **item} for at, item in enumerate(given)]
+    listed = name_items(given, builder.id.removeprefix("resp_"))
     conversation = [*said, *builder.messages()]
     request.app[RESPONSES].add(get_principal(request), agent.slug, response, conversation, listed)
 

@@ -7,10 +7,76 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, cast
 from uuid import uuid4
 
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from agentsd.services.rag import Citation
+from agentsd.web.http.reply import Count
+
 Event = dict[str, Any]
+Status = Literal["in_progress", "completed", "incomplete", "failed"]
+
+
+class ResponseEcho(TypedDict):
+    """Part of a response that repeats its request, with OpenAI's defaults."""
+
+    instructions: str | None
+    max_output_tokens: int | None
+    metadata: dict[str, Any]
+    parallel_tool_calls: bool
+    previous_response_id: str | None
+    reasoning: dict[str, Any]
+    store: Annotated[bool, Field(description="False where the request has none.")]
+    temperature: Any
+    text: dict[str, Any]
+    tool_choice: Any
+    tools: list[Any]
+    top_p: Any
+    truncation: Literal["disabled"]
+    background: Literal[False]
+    user: Any
+
+
+class ResponseFailure(TypedDict):
+    """Reason of a failed response."""
+
+    code: str
+    message: str
+
+
+class IncompleteDetails(TypedDict):
+    """Reason of an incomplete response."""
+
+    reason: str
+
+
+class ResponseUsage(TypedDict):
+    """Tokens, as the provider counts them."""
+
+    input_tokens: int
+    input_tokens_details: dict[str, int]
+    output_tokens: int
+    output_tokens_details: dict[str, int]
+    total_tokens: int
+
+
+class ResponseReply(ResponseEcho):
+    """Response as OpenAI defines it; `citations` in addition, for an agent with `rag`."""
+
+    id: str
+    object: Literal["response"]
+    created_at: Count
+    model: Annotated[str, Field(description="The agent's slug.")]
+    status: Status
+    error: ResponseFailure | None
+    incomplete_details: IncompleteDetails | None
+    output: Annotated[list[dict[str, Any]], Field(description="Items.")]
+    usage: ResponseUsage | None
+    citations: NotRequired[list[Citation]]
+
 
 _STATUS_BY_REASON = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -23,13 +89,9 @@ def make_response_id() -> str:
 class ResponseBuilder:
     """Builder of one response, and of the events that describe its growth."""
 
-    def __init__(
-        self, slug: str, echo: Mapping[str, Any], *, custom_tools: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, slug: str, echo: ResponseEcho, *, custom_tools: frozenset[str] = frozenset()) -> None:
         self.id = make_response_id()
-        self._head = {
-            "id": self.id, "object": "response", "created_at": int(time.time()), "model": slug, **echo,
-        }  # fmt: skip
+        self._slug, self._echo, self._created = slug, echo, int(time.time())
         self._custom = custom_tools
         self._items: list[_Item] = []
         self._open: dict[object, _Item] = {}  # by kind, calls by index
@@ -79,16 +141,20 @@ class ResponseBuilder:
         yield self._event("response.failed", response=response)
 
     @property
-    def status(self) -> str:
+    def status(self) -> Literal["completed", "incomplete"]:
         """Return how a complete answer ended: completed, or incomplete."""
         return "incomplete" if self._finish in _STATUS_BY_REASON else "completed"
 
-    def snapshot(self, status: str, error: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def snapshot(self, status: Status, error: ResponseFailure | None = None) -> ResponseReply:
         """Return the response as it is now."""
         reason = _STATUS_BY_REASON.get(self._finish or "") if status == "incomplete" else None
         done = status != "in_progress"
         response = {
-            **self._head,
+            "id": self.id,
+            "object": "response",
+            "created_at": self._created,
+            "model": self._slug,
+            **self._echo,
             "status": status,
             "error": error,
             "incomplete_details": {"reason": reason} if reason else None,
@@ -97,7 +163,7 @@ class ResponseBuilder:
         }
         if self._citations:
             response["citations"] = self._citations
-        return response
+        return cast("ResponseReply", response)
 
     def messages(self) -> list[dict[str, Any]]:
         """Return the answer as messages of a chat completion, for a request that continues it."""
@@ -301,7 +367,7 @@ def _convert_logprobs(logprobs: Any) -> list[Any]:
     return list(tokens or ())
 
 
-def _convert_usage(usage: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _convert_usage(usage: Mapping[str, Any] | None) -> ResponseUsage | None:
     if not usage:
         return None
     read, written = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0

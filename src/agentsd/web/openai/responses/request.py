@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from agentsd.core.names import quote_word
 from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.json_body import RequestModel, parse_model
+from agentsd.web.openai.chat_completions import Streamed
+from agentsd.web.openai.models import ModelName
+from agentsd.web.openai.responses.output import ResponseEcho
 
 SAME_FIELDS = (
     "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "temperature",
@@ -19,14 +25,7 @@ SAME_FIELDS = (
 )  # fmt: skip
 """Fields that a chat completion has by the same name."""
 
-OWN_FIELDS = frozenset(
-    {
-        "background", "conversation", "include", "input", "instructions", "max_output_tokens",
-        "max_tool_calls", "metadata", "model", "previous_response_id", "prompt", "prompt_cache_retention",
-        "reasoning", "store", "stream", "stream_options", "text", "tool_choice", "tools", "truncation",
-    }
-)  # fmt: skip
-INCLUDES = frozenset({"message.output_text.logprobs", "reasoning.encrypted_content"})
+Include = Literal["message.output_text.logprobs", "reasoning.encrypted_content"]
 """Values of ``include`` that are taken. Reasoning is never encrypted here: there is none to include."""
 
 ITEMS_MAX = 4096
@@ -34,13 +33,59 @@ ITEMS_MAX = 4096
 
 Message = dict[str, Any]
 
+_Passed = Annotated[Any, Field(description="As in a chat: passed to the provider unchanged.")]
+_MESSAGES = Field(description="Not supported: send the messages and instructions themselves.")
+
+
+class ResponsesRequest(RequestModel):
+    """Request as OpenAI defines it, with the fields that this server can do."""
+
+    model: ModelName = None
+    input: Annotated[
+        str | Annotated[list[dict[str, Any]], Field(max_length=ITEMS_MAX, fail_fast=True)] | None,
+        Field(description=f"A text, or a list of up to {ITEMS_MAX} items."),
+    ] = None
+    instructions: Annotated[str | None, Field(description="Follow the agent's own system prompt.")] = None
+    previous_response_id: Annotated[str | None, Field(description="A stored response to continue.")] = None
+    store: Annotated[
+        bool | None, Field(description="Keep the response for an hour, in this replica's memory.")
+    ] = None
+    stream: Streamed = None
+    stream_options: dict[str, Any] | None = None
+    tools: Annotated[list[Any] | None, Field(description="Run by the client: function, custom.")] = None
+    tool_choice: Any = None
+    text: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
+    include: Annotated[
+        list[Include] | None,
+        Field(description="Reasoning is never encrypted here: there is none to include."),
+    ] = None
+    max_output_tokens: int | None = None
+    metadata: dict[str, Any] | None = None
+    truncation: Annotated[
+        Literal["disabled"] | None, Field(description="Not supported: send fewer items.")
+    ] = None
+    background: Annotated[Literal[False] | None, Field(description="Not supported: use stream.")] = None
+    conversation: Annotated[None, _MESSAGES] = None
+    prompt: Annotated[None, _MESSAGES] = None
+    max_tool_calls: Annotated[None, Field(description="Not supported: the client runs the tools.")] = None
+    prompt_cache_retention: Any = None
+    parallel_tool_calls: _Passed = None
+    prompt_cache_key: _Passed = None
+    safety_identifier: _Passed = None
+    service_tier: _Passed = None
+    temperature: _Passed = None
+    top_logprobs: _Passed = None
+    top_p: _Passed = None
+    user: _Passed = None
+
 
 @dataclass(frozen=True, slots=True)
-class ResponsesRequest:
+class TranslatedRequest:
     """Request in the terms of a chat completion, and what the reply repeats of it."""
 
     chat: Mapping[str, Any]  # the body of a chat completion, without instructions and earlier messages
-    echo: Mapping[str, Any]  # fields of the reply
+    echo: ResponseEcho
     previous: str | None = None
     store: bool = False
     stream: bool = False
@@ -53,62 +98,36 @@ class ResponsesRequest:
         return {**self.chat, "messages": [*system, *earlier, *self.chat["messages"]]}
 
 
-def parse_request(body: Mapping[str, Any]) -> ResponsesRequest:
+def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
     """Parse a request. Raise ``Problem`` 400 that names the field."""
-    _refuse_unable(body)
-    tools, custom = _parse_tools(body.get("tools"))
-    chat: dict[str, Any] = {key: body[key] for key in SAME_FIELDS if body.get(key) is not None}
-    chat |= {key: value for key, value in _parse_options(body).items() if value is not None}
-    chat["model"] = _get(body, "model", str)
-    chat["messages"] = parse_input(body.get("input"))
+    wanted = parse_model(ResponsesRequest, body)
+    tools, custom = _parse_tools(wanted.tools or ())
+    chat = {name: getattr(wanted, name) for name in SAME_FIELDS} | _parse_options(wanted)
+    chat |= {"model": wanted.model, "messages": parse_input(wanted.input)}
     if tools:
-        chat["tools"] = tools
-        chat["tool_choice"] = _parse_tool_choice(body.get("tool_choice"))
-    stream = bool(_get(body, "stream", bool))
-    if stream:
+        chat |= {"tools": tools, "tool_choice": _parse_tool_choice(wanted.tool_choice)}
+    if wanted.stream:
         chat["stream_options"] = {"include_usage": True}
-    return ResponsesRequest(
+    return TranslatedRequest(
         chat={key: value for key, value in chat.items() if value is not None},
-        echo=_make_echo(body),
-        previous=_get(body, "previous_response_id", str) or None,
-        store=bool(_get(body, "store", bool)),
-        stream=stream,
+        echo=_make_echo(wanted),
+        previous=wanted.previous_response_id or None,
+        store=bool(wanted.store),
+        stream=bool(wanted.stream),
         custom_tools=custom,
     )
 
 
-def _refuse_unable(body: Mapping[str, Any]) -> None:
-    known = OWN_FIELDS.union(SAME_FIELDS)
-    for name, value in body.items():
-        if name not in known:
-            shown = quote_word(name, "a request field")
-            raise _refuse(shown, f"{shown} is not a field of this server's responses")
-        if name in ("conversation", "prompt", "max_tool_calls") and value is not None:
-            raise _refuse(name, f"{name} is not supported", "send the messages and instructions themselves")
-    if body.get("background"):
-        raise _refuse("background", "background responses are not supported", "use stream")
-    if body.get("truncation") not in (None, "disabled", "auto"):
-        raise _refuse("truncation", "truncation must be auto or disabled")
-    if body.get("truncation") == "auto":
-        raise _refuse("truncation", "automatic truncation is not supported", "send fewer items")
-    for value in _get(body, "include", list) or ():
-        if value not in INCLUDES:
-            raise _refuse(
-                "include", "a value of include is not supported", f"known: {', '.join(sorted(INCLUDES))}"
-            )
-
-
-def _parse_options(body: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_options(wanted: ResponsesRequest) -> dict[str, Any]:
     """Return the fields that a chat completion has by other names."""
-    reasoning = _get(body, "reasoning", dict) or {}
-    text = _get(body, "text", dict) or {}
-    logprobs = "message.output_text.logprobs" in (body.get("include") or ())
+    text = wanted.text or {}
+    logprobs = "message.output_text.logprobs" in (wanted.include or ())
     return {
-        "max_completion_tokens": _get(body, "max_output_tokens", int),
-        "reasoning_effort": reasoning.get("effort"),
+        "max_completion_tokens": wanted.max_output_tokens,
+        "reasoning_effort": (wanted.reasoning or {}).get("effort"),
         "response_format": _parse_format(text.get("format")),
         "verbosity": text.get("verbosity"),
-        "logprobs": True if logprobs or body.get("top_logprobs") else None,
+        "logprobs": True if logprobs or wanted.top_logprobs else None,
     }
 
 
@@ -124,12 +143,10 @@ def _parse_format(value: Any) -> dict[str, Any] | None:
     raise _refuse("text.format", "text.format must be of type text, json_schema or json_object")
 
 
-def _parse_tools(value: Any) -> tuple[list[dict[str, Any]], frozenset[str]]:
+def _parse_tools(given: Sequence[Any]) -> tuple[list[dict[str, Any]], frozenset[str]]:
     """Return the tools as a chat completion has them, and the names of those that take free text."""
-    if value is not None and not isinstance(value, list):
-        raise _refuse("tools", "tools must be a list")
     tools, custom = [], set()
-    for index, tool in enumerate(value or ()):
+    for index, tool in enumerate(given):
         kind = tool.get("type") if isinstance(tool, Mapping) else None
         if kind not in ("function", "custom") or not isinstance(tool.get("name"), str):
             hint = "tools run by the client are: function, custom"
@@ -159,19 +176,13 @@ def _parse_tool_choice(value: Any) -> Any:
 # Items
 
 
-def parse_input(value: Any) -> list[Message]:
+def parse_input(value: str | Sequence[Mapping[str, Any]] | None) -> list[Message]:
     """Return ``input`` as messages of a chat completion. Raise ``Problem`` 400."""
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
-    if value is None:
-        return []
-    if not isinstance(value, list) or len(value) > ITEMS_MAX:
-        raise _refuse("input", f"input must be a text or a list of up to {ITEMS_MAX} items")
     messages: list[Message] = []
-    for index, item in enumerate(value):
+    for index, item in enumerate(value or ()):
         where = f"input[{index}]"
-        if not isinstance(item, Mapping):
-            raise _refuse(where, "an item must be an object")
         kind = item.get("type") or "message"
         parse = _ITEMS.get(kind) if isinstance(kind, str) else None
         if parse is None:
@@ -261,40 +272,25 @@ _ITEMS: Mapping[str, Callable[[Mapping[str, Any], str], Message | None]] = {
 # Replies
 
 
-def _make_echo(body: Mapping[str, Any]) -> dict[str, Any]:
+def _make_echo(wanted: ResponsesRequest) -> ResponseEcho:
     """Return what a reply repeats of its request, with OpenAI's defaults."""
-    reasoning = body.get("reasoning") or {}
     return {
-        "instructions": _get(body, "instructions", str),
-        "max_output_tokens": body.get("max_output_tokens"),
-        "metadata": _get(body, "metadata", dict) or {},
-        "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
-        "previous_response_id": body.get("previous_response_id"),
-        "reasoning": {"effort": reasoning.get("effort"), "summary": None},
-        "store": bool(body.get("store")),
-        "temperature": body.get("temperature"),
-        "text": {"format": {"type": "text"}, **(body.get("text") or {})},
-        "tool_choice": body.get("tool_choice") or "auto",
-        "tools": body.get("tools") or [],
-        "top_p": body.get("top_p"),
+        "instructions": wanted.instructions,
+        "max_output_tokens": wanted.max_output_tokens,
+        "metadata": wanted.metadata or {},
+        "parallel_tool_calls": wanted.parallel_tool_calls is not False,
+        "previous_response_id": wanted.previous_response_id,
+        "reasoning": {"effort": (wanted.reasoning or {}).get("effort"), "summary": None},
+        "store": bool(wanted.store),
+        "temperature": wanted.temperature,
+        "text": {"format": {"type": "text"}, **(wanted.text or {})},
+        "tool_choice": wanted.tool_choice or "auto",
+        "tools": wanted.tools or [],
+        "top_p": wanted.top_p,
         "truncation": "disabled",
         "background": False,
-        "user": body.get("user"),
+        "user": wanted.user,
     }
-
-
-def _get(body: Mapping[str, Any], name: str, kind: type) -> Any:
-    value = body.get(name)
-    if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        words = {
-            str: "a text",
-            bool: "true or false",
-            int: "a whole number",
-            list: "a list",
-            dict: "an object",
-        }
-        raise _refuse(name, f"{name} must be {words[kind]}")
-    return value
 
 
 def _refuse(param: str, detail: str, hint: str = "") -> Problem:

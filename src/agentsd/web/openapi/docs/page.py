@@ -13,9 +13,10 @@ from agentsd import __version__
 from agentsd.web.openapi.docs.curl import make_curl_command
 from agentsd.web.openapi.docs.html import render_prose, render_table
 from agentsd.web.openapi.docs.schema_text import render_fields, render_schema
-from agentsd.web.openapi.document import DESCRIPTION, GROUP_DESCRIPTIONS, OPERATIONS
+from agentsd.web.openapi.document import DESCRIPTION
 from agentsd.web.openapi.errors import ERRORS, list_error_statuses
 from agentsd.web.openapi.model import MediaType, Operation, Schema
+from agentsd.web.openapi.operations import GROUP_DESCRIPTIONS, OPERATIONS
 
 _ROLES_SHOWN = ("editor", "admin")
 """Roles that are shown: every token has at least viewer."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from posixpath import basename, normpath
-from typing import Any
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.control.writeback.commands import AgentCommand
-from agentsd.control.writeback.delivery import EditPreview
+from agentsd.control.writeback.delivery import EditPreview, WriteMode
 from agentsd.control.writeback.errors import ReadOnly
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
 from agentsd.control.writeback.preview import make_diff, make_preview_text
@@ -22,11 +24,28 @@ from agentsd.core.masker import Masker
 from agentsd.core.secret import is_secret_name
 from agentsd.web.agent_lookup import get_principal, get_snapshot
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.conditional import JSON_TYPE
-from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import bad_request
+from agentsd.web.http.problem import ViolationReply, bad_request
+from agentsd.web.http.reply import make_reply
 
 OFFLINE_PREVIEW = web.AppKey("sketchpad", OfflinePreviewFactory)
+
+
+@dataclass(frozen=True)
+class PreviewReply:
+    """Preview of an edit. Seals are shortened to `ENC[…]`, and secrets are masked."""
+
+    mode: Annotated[
+        WriteMode,
+        Field(description="`off`: based on the stored manifest, to be made by hand."),
+    ]
+    path: Annotated[str, Field(description="The manifest, below the folder of manifests.")]
+    file: Annotated[str, Field(description="The same with that folder: the file to edit.")]
+    branch: Annotated[str | None, Field(description="The branch of the edit; `…` replaces its random part.")]
+    changed: Annotated[bool, Field(description="False: the file is unchanged.")]
+    diff: Annotated[str, Field(description="Diff of all files that it changes, as from `git diff`.")]
+    text: Annotated[str, Field(description="The resulting manifest; empty if it would be deleted.")]
+    commit_message: str | None
+    violations: Annotated[list[ViolationReply], Field(description="Empty: a refused edit is a 422.")]
 
 
 def is_dry_run(request: web.Request) -> bool:
@@ -41,8 +60,7 @@ async def preview_write(request: web.Request, command: AgentCommand) -> web.Resp
     """Return 200 with the diff. Raises the errors of the write itself. Nothing is recorded."""
     preview = await _preview_command(request, command)
     files, masker = request.app[APP_CONTEXT].files, request.app[AGENT_VIEWS].masker
-    body = to_json(await asyncio.to_thread(make_preview_view, preview, files, masker))
-    return web.Response(body=body, content_type=JSON_TYPE)
+    return make_reply(await asyncio.to_thread(make_preview_reply, preview, files, masker))
 
 
 async def _preview_command(request: web.Request, command: AgentCommand) -> EditPreview:
@@ -59,24 +77,24 @@ async def _preview_command(request: web.Request, command: AgentCommand) -> EditP
     return await request.app[OFFLINE_PREVIEW].of(rows).preview(who, command)
 
 
-def make_preview_view(preview: EditPreview, files: str, masker: Masker) -> dict[str, Any]:
-    """Return a preview as JSON values, without secrets. ``files``: the displayed folder of manifests."""
+def make_preview_reply(preview: EditPreview, files: str, masker: Masker) -> PreviewReply:
+    """Return a preview without secrets. ``files``: the displayed folder of manifests."""
     decided = preview.decided
 
     def is_secret(name: str) -> bool:
         return name in masker.names or is_secret_name(name)
 
-    return {
-        "mode": preview.mode,
-        "path": decided.path,
-        "file": normpath(f"{files}/{decided.path}"),
-        "branch": preview.branch,
-        "changed": bool(decided.changing or decided.explicit),
-        "diff": make_diff(preview, _make_relative_folder(files), is_secret),
-        "text": make_preview_text(preview, is_secret),
-        "commit_message": preview.message,
-        "violations": [],
-    }
+    return PreviewReply(
+        mode=preview.mode,
+        path=decided.path,
+        file=normpath(f"{files}/{decided.path}"),
+        branch=preview.branch,
+        changed=bool(decided.changing or decided.explicit),
+        diff=make_diff(preview, _make_relative_folder(files), is_secret),
+        text=make_preview_text(preview, is_secret),
+        commit_message=preview.message,
+        violations=[],
+    )
 
 
 def _make_relative_folder(files: str) -> str:

@@ -11,7 +11,7 @@ from aiohttp import web
 from agentsd.services.verdict import judge_agent
 from agentsd.web.agent_lookup import find_agent, lease_agent
 from agentsd.web.context import APP_CONTEXT
-from agentsd.web.http.json import to_json
+from agentsd.web.http.reply import make_reply
 from agentsd.web.openai.models import make_agent_headers
 from agentsd.web.views.pagination import parse_boolean
 
@@ -27,5 +27,4 @@ async def probe_agent(request: web.Request) -> web.Response:
     entry = find_agent(request, request.match_info["agent"])
     async with lease_agent(request, entry) as agent:
         verdict = await judge_agent(agent, request.app[APP_CONTEXT].knowledge, checks=checks)
-        headers = make_agent_headers(agent)
-    return web.Response(body=to_json(verdict.as_json()), content_type="application/json", headers=headers)
+        return make_reply(verdict.as_json(), headers=make_agent_headers(agent))

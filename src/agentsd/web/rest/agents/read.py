@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.runtime.agents.cooperative import CooperativeYield
 from agentsd.runtime.agents.snapshot import Snapshot, SnapshotEntry
 from agentsd.web.agent_lookup import find_agent, get_principal, get_snapshot
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.conditional import compute_etag, make_cached_response, make_conditional_response
+from agentsd.web.http.conditional import make_conditional_response
 from agentsd.web.http.json import to_json
-from agentsd.web.views.agent import make_fallback_view
+from agentsd.web.http.reply import Count, make_cached_reply
+from agentsd.web.views.agent import AgentReply, AgentSummary, make_fallback_reply
 from agentsd.web.views.agent_cache import AgentViewCache
-from agentsd.web.views.pagination import ListQuery, encode_cursor, parse_query, slice_page
+from agentsd.web.views.pagination import (
+    ListQuery,
+    NextCursor,
+    encode_cursor,
+    make_next_link,
+    parse_query,
+    slice_page,
+)
 from agentsd.web.views.sort_order import SLUG_ORDER, ListPlace, PagePicker
 
 _SLUGS_PER_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class AgentPageEnd:
+    """Part of a page after its items, which are encoded already."""
+
+    total: Annotated[Count, Field(description="The number of agents on all pages.")]
+    next_cursor: NextCursor
+    version: Count
+
+
+@dataclass(frozen=True)
+class AgentPage(AgentPageEnd):
+    """Page of agents."""
+
+    items: list[AgentReply | AgentSummary]
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -33,14 +60,13 @@ async def get_agent(request: web.Request) -> web.Response:
     """Return one agent, by slug or id, or the current one."""
     entry = find_agent(request, request.match_info["agent"])
     if entry is None:
-        body = to_json(make_fallback_view(request.app[APP_CONTEXT].registry.fallback))
-        return make_cached_response(request, body, compute_etag(body))
+        return make_cached_reply(request, make_fallback_reply(request.app[APP_CONTEXT].registry.fallback))
     rendered = request.app[AGENT_VIEWS].of(entry)
     return make_conditional_response(request, rendered.body, rendered.etag, rendered.headers)
 
 
 async def get_agents(request: web.Request) -> web.Response:
-    """Return a page of the list: ``{"items", "total", "next_cursor", "version"}``."""
+    """Return a page of the list."""
     query = parse_query(request.query, [name for name, _ in request.query.items()])
     snapshot, views = get_snapshot(request), request.app[AGENT_VIEWS]
     pacer = CooperativeYield()
@@ -52,10 +78,9 @@ async def get_agents(request: web.Request) -> web.Response:
         bodies.append(render(snapshot.entries[slug]))
         await pacer.turn()
     cursor = encode_cursor(after, query.order) if after else None
-    tail = to_json({"total": len(slugs), "next_cursor": cursor, "version": snapshot.version})
+    tail = to_json(AgentPageEnd(len(slugs), cursor, snapshot.version))
     body = b'{"items":[' + b",".join(bodies) + b"]," + tail[1:]
-    link = query.next_link(request.path, cursor) if cursor else None
-    return make_cached_response(request, body, compute_etag(body), link=link)
+    return make_cached_reply(request, body, link=make_next_link(request.path, request.query, cursor))
 
 
 def _make_renderer(views: AgentViewCache) -> Callable[[SnapshotEntry], bytes]:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.control.status.revisions import revision_changes
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import is_uuid
+from agentsd.core.text.render import FieldChangeJson
 from agentsd.core.text.revision_changes import changes_to_json
 from agentsd.runtime.agents.snapshot import make_not_found_error
 from agentsd.store.queries.agents import Revision, load_revision_page
 from agentsd.web.agent_lookup import find_agent, get_principal
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.conditional import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import bad_request
-from agentsd.web.views.agent import load_document, make_document_view
+from agentsd.web.http.reply import Count, Hex, make_cached_reply
+from agentsd.web.views.agent import ManifestReply, load_document, mask_document
 from agentsd.web.views.agent_cache import AgentViewCache
-from agentsd.web.views.pagination import parse_boolean, parse_limit
+from agentsd.web.views.pagination import (
+    NextCursor,
+    encode_place,
+    make_next_link,
+    parse_boolean,
+    parse_page_query,
+)
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
@@ -29,6 +39,40 @@ PAGE_BYTES = 2 << 20
 """Bytes of documents and prompts on one page, up to a second's work: beyond it a page has fewer items."""
 
 _PAGE_SEMAPHORE = web.AppKey("revisions", asyncio.Semaphore)
+
+
+@dataclass(frozen=True)
+class RevisionReply(ManifestReply):
+    """Historic state of an agent."""
+
+    version: Count
+    operation: str
+    slug: str
+    user: str
+    source: str
+    path: str
+    digest: Hex
+    commit: str | None
+    run_id: UUID | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class ComparedRevision(RevisionReply):
+    """Historic state of an agent, where `diff` asks for its changes."""
+
+    changes: Annotated[
+        Sequence[FieldChangeJson] | None,
+        Field(description="The differences from the revision before; null for the first."),
+    ]
+
+
+@dataclass(frozen=True)
+class RevisionPage:
+    """Page of revisions, newest first."""
+
+    items: list[ComparedRevision | RevisionReply]
+    next_cursor: NextCursor
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -42,59 +86,62 @@ def install_semaphore(app: web.Application) -> None:
 
 
 async def get_revisions(request: web.Request) -> web.Response:
-    """Return ``{"items", "next_before"}``; ``limit`` and ``before`` (a version) page.
+    """Return a page of revisions. 503 while Postgres is away.
 
-    503 while Postgres is away. ``diff=true``: each has ``changes`` against the one before it (null:
-    there was none).
+    ``diff=true``: each has ``changes`` against the one before it (null: there was none).
 
     A deleted agent's history is still found by its id; the part under another owner is visible to that
     owner only.
     """
-    limit = parse_limit(request.query.get("limit"), default=LIMIT_DEFAULT, maximum=LIMIT_MAX)
-    before = _parse_version(request.query.get("before"))
-    compared = parse_boolean(request.query, "diff")
+    query = parse_page_query(request.query, "revision", "diff", default=LIMIT_DEFAULT, maximum=LIMIT_MAX)
+    before, compared = query.number, parse_boolean(request.query, "diff")
     ref, scope = request.match_info["agent"], get_principal(request).scope
     agent, known = _find_agent_id(request, ref)
     async with request.app[APP_CONTEXT].database.transaction(snapshot=True) as connection:
         found, more = await load_revision_page(
-            connection, agent, limit=limit + 1, size=PAGE_BYTES, before=before, owner=scope
+            connection, agent, limit=query.limit + 1, size=PAGE_BYTES, before=before, owner=scope
         )
     if not found and not known:
         raise make_not_found_error(ref)
     async with request.app[_PAGE_SEMAPHORE]:
-        body = await asyncio.to_thread(
-            _make_reply, found, limit, request.app[AGENT_VIEWS], more=more, compared=bool(compared)
+        page, body = await asyncio.to_thread(
+            _make_page, found, query.limit, request.app[AGENT_VIEWS], more=more, compared=bool(compared)
         )
-    return make_cached_response(request, body, compute_etag(body))
+    link = make_next_link(request.path, request.query, page.next_cursor)
+    return make_cached_reply(request, body, link=link)
 
 
-def _make_reply(
+def _make_page(
     found: list[Revision], limit: int, views: AgentViewCache, *, more: bool, compared: bool
-) -> bytes:
+) -> tuple[RevisionPage, bytes]:
     """Return the page. If there are more, the last one found only serves to compare its successor."""
     shown = found[: min(limit, len(found) - 1)] if more or len(found) > limit else found
-    items = [make_revision_view(revision, views) for revision in shown]
+    items = [make_revision_reply(revision, views) for revision in shown]
     if compared:
-        for item, changed in zip(items, revision_changes(found, views.masker), strict=False):
-            item["changes"] = None if changed is None else changes_to_json(changed)
-    return to_json({"items": items, "next_before": shown[-1].version if len(shown) < len(found) else None})
+        items = [
+            ComparedRevision(**vars(item), changes=None if changed is None else changes_to_json(changed))
+            for item, changed in zip(items, revision_changes(found, views.masker), strict=False)
+        ]
+    cursor = encode_place("revision", shown[-1].version) if len(shown) < len(found) else None
+    page = RevisionPage(list(items), cursor)
+    return page, to_json(page)
 
 
-def make_revision_view(revision: Revision, views: AgentViewCache) -> dict[str, Any]:
+def make_revision_reply(revision: Revision, views: AgentViewCache) -> RevisionReply:
     """Return one historic state, with secrets masked."""
-    return {
-        "version": revision.version,
-        "operation": revision.operation,
-        "slug": revision.slug,
-        "user": revision.owner,
-        "source": revision.source,
-        "path": revision.path,
-        "digest": revision.digest.hex(),
-        "commit": revision.commit,
-        "run_id": revision.run_id,
-        "created_at": revision.created_at,
-        **make_document_view(load_document(revision, views.destinations), views.masker),
-    }
+    return RevisionReply(
+        version=revision.version,
+        operation=revision.operation,
+        slug=revision.slug,
+        user=revision.owner,
+        source=revision.source,
+        path=revision.path,
+        digest=revision.digest.hex(),
+        commit=revision.commit,
+        run_id=revision.run_id,
+        created_at=revision.created_at,
+        **mask_document(load_document(revision, views.destinations), views.masker),
+    )
 
 
 def _find_agent_id(request: web.Request, ref: str) -> tuple[UUID, bool]:
@@ -106,11 +153,3 @@ def _find_agent_id(request: web.Request, ref: str) -> tuple[UUID, bool]:
             return UUID(ref), False
         raise
     return (entry.row.id, True) if entry else (request.app[APP_CONTEXT].registry.fallback.id, True)
-
-
-def _parse_version(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise bad_request("before must be a version: a whole number", param="before")
-    return int(text)

@@ -6,10 +6,9 @@ from aiohttp import web
 
 from agentsd.web.agent_lookup import AGENT_COOKIE, find_agent
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.conditional import JSON_TYPE
-from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem
-from agentsd.web.views.agent import make_fallback_view
+from agentsd.web.http.reply import make_reply
+from agentsd.web.views.agent import make_fallback_reply
 
 _COOKIE_SECONDS = 365 * 24 * 3600
 
@@ -23,8 +22,7 @@ async def select_agent(request: web.Request) -> web.Response:
     """Select an agent. The cookie contains its id, so that the choice survives a rename."""
     entry = find_agent(request, request.match_info["agent"])
     if entry is None:
-        body = to_json(make_fallback_view(request.app[APP_CONTEXT].registry.fallback))
-        response = web.Response(body=body, content_type=JSON_TYPE)
+        response = make_reply(make_fallback_reply(request.app[APP_CONTEXT].registry.fallback))
         response.del_cookie(AGENT_COOKIE)
         return response
     if not entry.row.is_active:
@@ -34,7 +32,7 @@ async def select_agent(request: web.Request) -> web.Response:
             f"the agent {entry.row.slug!r} is suspended",
             hint="set `active: true` in its manifest, or choose another agent",
         )
-    response = web.Response(body=request.app[AGENT_VIEWS].of(entry).body, content_type=JSON_TYPE)
+    response = make_reply(request.app[AGENT_VIEWS].of(entry).body)
     response.set_cookie(
         AGENT_COOKIE,
         str(entry.row.id),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import AgentRow
@@ -17,8 +19,38 @@ from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import format_pointer
 from agentsd.web.agent_lookup import find_agent
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.conditional import compute_etag, make_cached_response
-from agentsd.web.http.json import to_json
+from agentsd.web.http.reply import Count, Place, make_cached_reply
+from agentsd.web.views.agent import Digest
+from agentsd.web.views.pagination import NextCursor, encode_place, make_next_link, parse_page_query
+
+
+@dataclass(frozen=True)
+class ValueReply:
+    """Value that contains no other, and its place."""
+
+    pointer: Annotated[str, Field(description="The field's pointer in the manifest.", examples=["llm.model"])]
+    value: Annotated[Any, Field(description="`**********` for a secret.")]
+    secret: Annotated[bool, Field(description="Whether the value is masked.")]
+    path: Annotated[str, Field(description="The file, in the folder of manifests.")]
+    line: Place
+    column: Place
+
+    @classmethod
+    def of(cls, one: ValueOrigin) -> ValueReply:
+        """Return the reply for one value."""
+        pointer = format_pointer(one.pointer)
+        return cls(pointer, one.value, one.value == MASK, one.path, one.line, one.column)
+
+
+@dataclass(frozen=True)
+class ValuePage:
+    """Page of an agent's values, in the order of its manifest."""
+
+    items: list[ValueReply]
+    next_cursor: NextCursor
+    digest: Digest
+    commit: str | None
+    version: Count
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -27,18 +59,23 @@ def make_routes() -> list[web.RouteDef]:
 
 
 async def get_values(request: web.Request) -> web.Response:
-    """Return ``{"items", "digest", "commit", "version"}``; no items for the built-in agent without a file.
+    """Return a page of values; none for the built-in agent without a file.
 
     A manifest may have a megabyte, so it is read outside the event loop.
     """
+    query = parse_page_query(request.query, "value")
+    start, end = query.number or 0, (query.number or 0) + query.limit
     entry = find_agent(request, request.match_info["agent"])
-    if entry is None:
-        built_in = request.app[APP_CONTEXT].registry.fallback
-        body = _make_body([], built_in.digest, None, built_in.version)
-    else:
+    found: list[ValueOrigin] = []
+    if entry is not None:
         views = request.app[AGENT_VIEWS]
-        body = await asyncio.to_thread(_read_values, entry.row, views.masker, views.destinations)
-    return make_cached_response(request, body, compute_etag(body))
+        found = await asyncio.to_thread(list_values, entry.row, views.masker, views.destinations)
+    shown = entry.row if entry is not None else request.app[APP_CONTEXT].registry.fallback
+    commit = entry.row.commit if entry is not None else None
+    cursor = encode_place("value", end) if end < len(found) else None
+    items = [ValueReply.of(one) for one in found[start:end]]
+    page = ValuePage(items, cursor, shown.digest.hex(), commit, shown.version)
+    return make_cached_reply(request, page, link=make_next_link(request.path, request.query, cursor))
 
 
 def list_values(row: AgentRow, masker: Masker, destinations: DestinationsOf) -> list[ValueOrigin]:
@@ -52,23 +89,3 @@ def list_values(row: AgentRow, masker: Masker, destinations: DestinationsOf) -> 
         return []
     masked = masker.mask(document.value)
     return list(iter_origins(document, masked)) if masked else []
-
-
-def _read_values(row: AgentRow, masker: Masker, destinations: DestinationsOf) -> bytes:
-    return _make_body(list_values(row, masker, destinations), row.digest, row.commit, row.version)
-
-
-def _make_body(found: list[ValueOrigin], digest: bytes, commit: str | None, version: int) -> bytes:
-    items = [_make_item(one) for one in found]
-    return to_json({"items": items, "digest": digest.hex(), "commit": commit, "version": version})
-
-
-def _make_item(one: ValueOrigin) -> dict[str, Any]:
-    return {
-        "pointer": format_pointer(one.pointer),
-        "value": one.value,
-        "secret": one.value == MASK,
-        "path": one.path,
-        "line": one.line,
-        "column": one.column,
-    }

@@ -18,10 +18,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import Field
 
 from agentsd.control.status.audit import record_action
 from agentsd.control.writeback.commands import (
@@ -43,7 +44,7 @@ from agentsd.store.queries.agents import load_revisions
 from agentsd.web.agent_lookup import CURRENT_REF, find_agent, get_principal, require_writer
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
-from agentsd.web.json_body import count_values, read_json_object
+from agentsd.web.json_body import RequestModel, count_values, parse_model, read_json_object
 from agentsd.web.rest.agents.dry_run import is_dry_run, preview_write
 from agentsd.web.rest.write_errors import from_write_error
 from agentsd.web.rest.write_result import (
@@ -60,6 +61,12 @@ BODY_BYTES_MAX = 3 * MAX_BYTES
 
 VALUES_MAX = 5_000
 """Maximum values in a body: each costs time at several steps, while other requests wait."""
+
+
+class Rollback(RequestModel):
+    """Version to restore."""
+
+    version: Annotated[int, Field(ge=1, lt=1 << 63, description="One of the agent's revisions.")]
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -147,9 +154,7 @@ async def _read_new_default(request: web.Request, draft: _AuditDraft) -> SetDefa
 
 async def _read_rollback(request: web.Request, draft: _AuditDraft) -> RestoreAgent:
     target, expected = _find_target(request, draft), _parse_if_match(request)
-    version = (await _read_manifest_body(request)).get("version")
-    if isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 1 << 63:
-        raise bad_request("version must be a whole number, from the agent's revisions", param="version")
+    version = parse_model(Rollback, await _read_manifest_body(request)).version
     return RestoreAgent(target, await _load_revision(request, target.id, version), expected)
 
 

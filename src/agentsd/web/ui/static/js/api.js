@@ -96,6 +96,21 @@ export async function get(path, options) {
 }
 
 /**
+ * All pages of a list: the JSON of the last one, with the items of all.
+ * @param {string} path without a query
+ * @returns {Promise<any>}
+ */
+export async function getAll(path) {
+  const items = [];
+  let page = await get(`${path}?limit=1000`);
+  while (page.next_cursor !== null) {
+    items.push(...page.items);
+    page = await get(`${path}?limit=1000&cursor=${encodeURIComponent(page.next_cursor)}`);
+  }
+  return { ...page, items: [...items, ...page.items] };
+}
+
+/**
  * The JSON and the ETag of a GET: what an edit compares with (`If-Match`).
  * @param {string} path
  * @param {RequestOptions} [options]

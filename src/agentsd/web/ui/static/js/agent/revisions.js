@@ -20,12 +20,12 @@ export function revisions(session) {
   let kept = { id: null, version: null, items: [], next: null };
   let waiting = false; // for Postgres
 
-  const read = (agent, before) => {
-    const query = new URLSearchParams({ diff: "true", limit: String(PAGE), ...(before ? { before } : {}) });
+  const read = (agent, cursor) => {
+    const query = new URLSearchParams({ diff: "true", limit: String(PAGE), ...(cursor ? { cursor } : {}) });
     return get(`${api(agent, "/revisions")}?${query}`);
   };
   const older = () => ask(() => read(chosen(), kept.next), (found) => {
-    kept = { ...kept, items: [...kept.items, ...found.items], next: found.next_before };
+    kept = { ...kept, items: [...kept.items, ...found.items], next: found.next_cursor };
     draw();
   }, failed);
 
@@ -68,7 +68,7 @@ export function revisions(session) {
 function joined(kept, found) {
   const top = kept.items[0]?.version ?? -1;
   const newer = found.items.filter((one) => one.version > top);
-  if (!kept.items.length || newer.length === found.items.length) return { items: found.items, next: found.next_before };
+  if (!kept.items.length || newer.length === found.items.length) return { items: found.items, next: found.next_cursor };
   return { items: [...newer, ...kept.items], next: kept.next };
 }
 

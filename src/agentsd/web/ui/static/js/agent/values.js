@@ -1,6 +1,6 @@
 // The values of the manifest, masked, with the place of each.
 
-import { get } from "../api.js";
+import { getAll } from "../api.js";
 import { toast } from "../dialogs.js";
 import { byId, fill, h } from "../dom.js";
 import { short } from "../format.js";
@@ -21,7 +21,7 @@ export function values(files) {
     const key = `${agent.id} ${agent.digest} ${agent.version}`;
     if (key === shown) return;
     shown = key;
-    ask(() => get(api(agent, "/values")), (found) => draw(agent, found, files), (problem) => {
+    ask(() => getAll(api(agent, "/values")), (found) => draw(agent, found, files), (problem) => {
       shown = "";
       fill(byId("values"),
         notice(problem),

@@ -54,8 +54,8 @@ const slugSetting = () => ({
 async function suggest(input) {
   const id = newId("owners");
   try {
-    const { items } = await get("/api/users");
+    const { items } = await get(`/api/users?limit=${SUGGESTED}`);
     input.setAttribute("list", id);
-    input.after(h("datalist", { id }, items.slice(0, SUGGESTED).map((one) => h("option", { value: one.username }))));
+    input.after(h("datalist", { id }, items.map((one) => h("option", { value: one.username }))));
   } catch { /* the owner can be typed */ }
 }

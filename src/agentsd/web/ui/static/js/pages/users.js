@@ -1,6 +1,6 @@
 // Owners and their tokens: users see their own; admins see all, make and revoke tokens.
 
-import { get, send } from "../api.js";
+import { getAll, send } from "../api.js";
 import { confirm, dialog, toast } from "../dialogs.js";
 import { byId, debounced, fill, h, newId } from "../dom.js";
 import { ago, count } from "../format.js";
@@ -54,7 +54,7 @@ function about() {
 
 async function load() {
   try {
-    owners = (await get("/api/users")).items;
+    owners = (await getAll("/api/users")).items;
     fill(problems);
     show();
   } catch (problem) {

@@ -22,7 +22,7 @@ export function mountAudit() {
 
   async function anew() {
     Object.assign(state, { items: [], next: null });
-    await load((page) => { state.items = page.items; state.next = page.next_before; });
+    await load((page) => { state.items = page.items; state.next = page.next_cursor; });
   }
 
   /** Put new entries above those that are shown. */
@@ -33,20 +33,20 @@ export function mountAudit() {
       if (!fresh.length && state.items.length) return;
       const gap = fresh.length === page.items.length; // there are more than a page contains
       state.items = gap ? page.items : [...fresh, ...state.items];
-      if (gap) state.next = page.next_before;
+      if (gap) state.next = page.next_cursor;
     });
   }
 
   async function older() {
-    await load((page) => { state.items = [...state.items, ...page.items]; state.next = page.next_before; }, state.next);
+    await load((page) => { state.items = [...state.items, ...page.items]; state.next = page.next_cursor; }, state.next);
     place.querySelector("button")?.focus();
   }
 
-  async function load(take, before = null) {
+  async function load(take, cursor = null) {
     const asked = (state.asked += 1);
     const query = new URLSearchParams({ limit: String(PAGE) });
     if (field.value.trim()) query.set("agent", field.value.trim());
-    if (before !== null) query.set("before", before);
+    if (cursor !== null) query.set("cursor", cursor);
     try {
       const page = await get(`/api/audit?${query}`);
       if (asked !== state.asked) return;

@@ -1,4 +1,4 @@
-"""Schemas of agents in requests, from the manifest's own schema. Responses: ``agent_response``."""
+"""Schemas of agents in requests, from the manifest's own schema."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from agentsd.core.manifest.agent import SECTIONS
 from agentsd.core.manifest.edit import API_FIELDS, IDENTITY_FIELDS, READ_ONLY_FIELDS
 from agentsd.core.manifest.sections import FALLBACK
 from agentsd.web.openapi.model import Schema, refer_to_schema
-from agentsd.web.openapi.schemas.agent_response import make_response_schemas, name_config_field
-from agentsd.web.openapi.schemas.common import (
-    drop_titles,
-    make_list,
-    make_nullable,
-)
+from agentsd.web.openapi.schemas.models import tidy_schema
 
 _SECRETS = "A secret that is left out or masked stays as it is, for the same provider and origin."
 SLUG: Schema = {
@@ -30,20 +25,15 @@ _ABSENT: Schema = {"type": "object", "maxProperties": 0, "description": "The sec
 
 def make_request_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
     """Return the schemas of agents in requests."""
-    return {**_make_vendor_schemas(schemas), **_make_sent_schemas(schemas), **make_response_schemas()}
-
-
-# Requests
+    return {**_make_vendor_schemas(schemas), **_make_sent_schemas(schemas)}
 
 
 def _make_sent_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
-    head = drop_titles(schemas.opened_head())
-    shared = {
-        name: _simplify_schema(schema) for name, schema in head.get("$defs", {}).items() if name != "Check"
-    }
+    head = tidy_schema(schemas.opened_head())
+    shared = {name: _simplify_schema(schema) for name, schema in head.get("$defs", {}).items()}
     sections: Schema = {
         "rag_config": {"anyOf": [refer_to_schema("Rag"), _ABSENT], "description": "Knowledge as code."},
-        **{name_config_field(kind): _make_section(kind) for kind in SECTIONS},
+        **{f"{kind}_provider_config": _make_section(kind) for kind in SECTIONS},
     }
     plain = {
         api: _simplify_schema(head["properties"][name])
@@ -53,7 +43,6 @@ def _make_sent_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
     first = ("name", "description", "system_prompt", "system_prompt_file")
     fields = {name: plain[name] for name in first} | sections | plain
     whole = {name: _allow_null(schema) for name, schema in fields.items()}
-    rollback = _make_fields("Which version to restore.", {"version": {"type": "integer", "minimum": 1}})
     return {
         **shared,
         "NewAgent": _make_fields("A new agent.", {"slug": SLUG, **whole, **_make_read_only("slug")}),
@@ -64,7 +53,6 @@ def _make_sent_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
             f"A merge patch (RFC 7396): null removes. {_SECRETS}",
             {**whole, **_make_partial_sections(), **_make_read_only()},
         ),
-        "Rollback": {**rollback, "required": ["version"]},
     }
 
 
@@ -96,14 +84,16 @@ def _make_read_only(*named: str) -> Schema:
 
 def _make_partial_sections() -> Schema:
     """Return schemas of partial sections: sections are merged, so they may be sent in part."""
-    names = (*map(name_config_field, SECTIONS), "rag_config", "turn")
+    names = (*(f"{kind}_provider_config" for kind in SECTIONS), "rag_config", "turn")
     return {name: {"type": ["object", "null"], "description": "Merged into the section."} for name in names}
 
 
 def _allow_null(schema: Schema) -> Schema:
     notes: Schema = {key: schema[key] for key in ("description", "examples") if key in schema}
     rest = {key: value for key, value in schema.items() if key not in ("default", *notes)}
-    return {**make_nullable(rest), **notes}
+    if isinstance(rest.get("type"), str) and "enum" not in rest:
+        return {**rest, "type": [rest["type"], "null"], **notes}
+    return {"anyOf": [rest, {"type": "null"}], **notes}
 
 
 def _make_vendor_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
@@ -113,10 +103,13 @@ def _make_vendor_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
         names = {}
         for name, schema in schemas.opened(kind).items():
             names[name] = f"{kind}-{name}"
-            opened = _simplify_schema(drop_titles(schema))
-            opened["properties"][FALLBACK] = make_list(
-                refer_to_schema(f"{kind}-provider"), maxItems=4, description="Fallbacks, in order."
-            )
+            opened = _simplify_schema(tidy_schema(schema))
+            opened["properties"][FALLBACK] = {
+                "type": "array",
+                "items": refer_to_schema(f"{kind}-provider"),
+                "maxItems": 4,
+                "description": "Fallbacks, in order.",
+            }
             made[names[name]] = opened
         mapping = {name: f"#/components/schemas/{key}" for name, key in names.items()}
         made[f"{kind}-provider"] = {

@@ -1,1 +1,0 @@
-"""Descriptions of operations for the OpenAPI document."""
