@@ -16,7 +16,8 @@ Settings
 
 Clients
     ``LLM``, ``TTS``, ``STT`` and ``Embedding`` are the protocols that a client follows; audio is 16-bit
-    signed little-endian mono PCM. ``HttpSessions`` has pooled sessions that respect the outbound guard.
+    signed little-endian mono PCM. ``HttpSessions`` has pooled sessions that respect the outbound guard and
+    the operator's forward proxies: ``sessions.acquire(settings.url, settings.proxy)``.
     A client that takes a speed, a language and the like from a request has ``tune(options)``, which
     returns a copy for it and refuses the rest by ``refuse_options``. Recognisers add times to a
     ``Transcript`` where they have them.

@@ -28,9 +28,9 @@ def parse_seconds(value: object) -> object:
 
 
 def parse_size(value: object) -> object:
-    """Return the bytes of ``512MiB`` and ``4GiB`` (``M``, ``G`` too); anything else unchanged."""
-    found = re.fullmatch(r"(\d{1,9})([MG])(iB)?", value) if isinstance(value, str) else None
-    return int(found[1]) << {"M": 20, "G": 30}[found[2]] if found else value
+    """Return the bytes of ``64KiB``, ``512MiB`` and ``4GiB`` (``K``, ``M``, ``G`` too); else ``value``."""
+    found = re.fullmatch(r"(\d{1,9})([KMG])(iB)?", value) if isinstance(value, str) else None
+    return int(found[1]) << {"K": 10, "M": 20, "G": 30}[found[2]] if found else value
 
 
 def read_environment() -> dict[str, str]:
@@ -43,7 +43,7 @@ def read_environment() -> dict[str, str]:
 class Settings(BaseModel):
     """Values of the ``AGENTSD_*`` variables, in capitals or not. Command-line options override single fields.
 
-    Not pydantic-settings: it imports readers of files and command lines, which are not read here.
+    Not pydantic-settings, which costs each command 47 ms: docs/architecture.md, "Dependencies".
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
@@ -103,6 +103,27 @@ class Settings(BaseModel):
     max_connections: int = Field(default=4096, ge=0, description="Connections at a time; 0: no limit.")
     max_connections_per_address: int = Field(
         default=512, ge=0, description="Connections at a time of one address; 0: no limit."
+    )
+    max_body: Annotated[int, BeforeValidator(parse_size)] = Field(
+        default=8 << 20,
+        ge=1 << 16,
+        le=1 << 30,
+        description="Size of a request's body, decompressed: 8MiB. Manifests and users have their own.",
+    )
+    max_upload: Annotated[int, BeforeValidator(parse_size)] = Field(
+        default=25 << 20, ge=1 << 16, le=1 << 30, description="Size of a recording to be transcribed: 25MiB."
+    )
+    max_answer: Annotated[int, BeforeValidator(parse_size)] = Field(
+        default=8 << 20,
+        ge=1 << 16,
+        le=1 << 30,
+        description="Size of a vendor's whole answer, an event of its stream, a WebSocket message: 8MiB.",
+    )
+    max_answer_header: Annotated[int, BeforeValidator(parse_size)] = Field(
+        default=32 << 10,
+        ge=8 << 10,
+        le=1 << 20,
+        description="Size of a header of a vendor's answer: 32KiB.",
     )
     max_memory: int = Field(
         default=1024,

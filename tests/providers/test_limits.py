@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from agentsd.providers.base import ProviderBroken, ProviderProtocolError, ProviderTimeout, Transcript
+from agentsd.providers.catalog import Catalog
 from agentsd.providers.client_guard import GuardedEmbedding, GuardedSTT, GuardedTTS
 from agentsd.providers.errors import VendorRef
 from agentsd.providers.limits import (
@@ -24,14 +25,19 @@ from agentsd.providers.limits import (
     HEADER_BYTES_MAX,
     SPEECH_BYTES_MAX,
     TRANSCRIPT_CHARACTERS_MAX,
+    TRANSCRIPT_LIMITS,
+    VECTOR_LIMITS,
     AnswerLimits,
+    OperatorLimits,
 )
 from agentsd.providers.network import Timeouts
 from agentsd.providers.redaction import Redactor
 from agentsd.providers.transport.endpoint import Endpoint
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.websocket import FrameReader, run_conversation
-from tests.providers.conftest import Make
+from agentsd.settings import Settings
+from agentsd.web.context import MAX_BODY, MAX_UPLOAD
+from tests.providers.conftest import QUICK, Make
 from tests.vendors.raw_server import RawServer, frame, reply, sse, streamed
 
 WHO = VendorRef("openai-compatible", "llm")
@@ -120,6 +126,45 @@ async def test_a_large_answer_comes_through(make: Make) -> None:
     async with RawServer(streamed(sse({"choices": [{"delta": {"content": data}}]}))) as server:
         chunk, _ = await listed(llm_at(make, server).stream(CHATTING))  # the second one ends the choice
     assert len(chunk["choices"][0]["delta"]["content"]) == len(data)
+
+
+async def test_the_operator_sets_how_large_an_answer_may_be(catalog: Catalog) -> None:
+    """Whole, as one event, as a message, and its headers; what is refused names its setting."""
+
+    def llm(server: RawServer, limits: OperatorLimits) -> tuple[HttpSessions, Any]:
+        sessions = HttpSessions(limits=limits)
+        section = {"provider": "openai-compatible", "model": "m", "api_url": server.url, **QUICK}
+        return sessions, catalog.build("llm", catalog.settings_of("llm", section), sessions)
+
+    choice = {"index": 0, "delta": {"content": "A" * (9 << 20)}, "finish_reason": "stop"}
+    event = streamed(sse({"choices": [choice]}))
+    header = streamed(sse({"choices": [{"delta": {"content": "x"}}]}), headers=[f"X: {'y' * 40_000}"])
+    for answer, setting in (
+        (event, "raise AGENTSD_MAX_ANSWER;"),
+        (header, "raise AGENTSD_MAX_ANSWER_HEADER;"),
+    ):
+        async with RawServer(answer) as server:
+            sessions, refused = llm(server, OperatorLimits())
+            with pytest.raises(ProviderProtocolError) as caught:
+                await listed(refused.stream(CHATTING))
+            assert setting in caught.value.hint
+            assert str(server.port) not in f"{caught.value}"
+            await sessions.aclose()
+            sessions, taken = llm(server, OperatorLimits(answer=10 << 20, header=64 << 10))
+            assert await listed(taken.stream(CHATTING))
+            await sessions.aclose()
+
+
+def test_vectors_keep_their_proportion() -> None:
+    """They are larger than texts, and a transcript is shorter; the defaults are those of the settings."""
+    limits = OperatorLimits(answer=2 * CHAT_LIMITS.body)
+    assert limits.scale(VECTOR_LIMITS).body == 4 * CHAT_LIMITS.body
+    assert limits.scale(TRANSCRIPT_LIMITS).body == CHAT_LIMITS.body // 2
+    settings = Settings()
+    assert OperatorLimits() == OperatorLimits(
+        settings.max_answer, settings.max_answer_header, settings.max_upload
+    )
+    assert (settings.max_body, settings.max_upload) == (MAX_BODY, MAX_UPLOAD)
 
 
 async def test_what_comes_after_the_end_is_not_read(make: Make) -> None:

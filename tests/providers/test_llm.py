@@ -263,7 +263,7 @@ async def test_a_connection_is_used_again(make: Make, sessions: HttpSessions) ->
             await llm.complete(REQUEST)
             await text_of(llm)
         (origin,) = sessions.opened()
-        connector = sessions._pools[sessions.owner, origin].session.connector  # type: ignore[union-attr]
+        connector = sessions._pools[sessions.owner, origin, None].session.connector  # type: ignore[union-attr]
         assert sum(len(connections) for connections in connector._conns.values()) == 1  # type: ignore[union-attr]
     assert len(server.requests) == 10
 

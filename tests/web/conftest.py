@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,11 +187,20 @@ async def make(database: Database, tmp_path: Path, keys: Keys, catalog: Catalog)
             hook: GitWebhook | None = None,
             fallback: FallbackAgent | None = None,
             planner: Planner | None = None,
+            limits: Mapping[str, int] | None = None,
         ) -> Stack:
             border = (access or AccessPolicy(), guards or Policies(), bounds or ConnectionLimits())
             parts = (keys, catalog, border, (write_back, git or GitOptions()), (hook, planner))
             return await exits.enter_async_context(
-                _stack(database, tmp_path, *parts, follow=follow, drain=drain, fallback=fallback)
+                _stack(
+                    database,
+                    tmp_path,
+                    *parts,
+                    follow=follow,
+                    drain=drain,
+                    fallback=fallback,
+                    limits=limits or {},
+                )
             )
 
         yield build
@@ -226,6 +235,7 @@ async def _stack(
     follow: bool,
     drain: float,
     fallback: FallbackAgent | None,
+    limits: Mapping[str, int],
 ) -> AsyncIterator[Stack]:
     access, guards, bounds = border
     root = tmp_path / "agents.d"
@@ -254,6 +264,7 @@ async def _stack(
         hook=others[0],
         planner=others[1],
         supervisor=supervisor,
+        **limits,
     )
     running = await start_server(create_app(parts), bind_sockets("127.0.0.1", 0), drain=drain, bounds=bounds)
     following = asyncio.create_task(follower.run()) if follow else None

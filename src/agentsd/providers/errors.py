@@ -29,7 +29,7 @@ from agentsd.providers.base import (
 )
 from agentsd.providers.error_codes import CONTEXT, FILTER, QUOTA, TOOL_SCHEMA, ErrorReport, read_error
 from agentsd.providers.limits import HEADER_BYTES_MAX
-from agentsd.providers.outbound import OutboundRefused
+from agentsd.providers.outbound import OutboundRefused, ProxyFailed
 
 if TYPE_CHECKING:
     import aiohttp
@@ -151,12 +151,22 @@ def refuse_error(who: VendorRef, value: Mapping[str, Any]) -> None:
 _ERROR_TYPES = ("error", "Error")
 
 
-def make_too_large_error(who: VendorRef, what: str, limit: int, unit: str = "bytes") -> ProviderProtocolError:
-    """Return the error for ``what`` of more than ``limit`` of ``unit``, which is not read."""
+def make_too_large_error(
+    who: VendorRef, what: str, limit: int, unit: str = "bytes", *, setting: str = ""
+) -> ProviderProtocolError:
+    """Return the error for ``what`` of more than ``limit`` of ``unit``, which is not read.
+
+    ``setting`` is the operator's variable that sets the limit; empty for a constant.
+    """
+    lower = f"ask for less at a time, or raise {setting}" if setting else "ask for less at a time"
     return ProviderProtocolError(
         f"{who.vendor} sent {what} of more than {limit} {unit}, which is not read",
-        hint="ask for less at a time; the limit protects this server's memory",
+        hint=f"{lower}; the limit protects this server's memory",
     )
+
+
+ANSWER_SETTING = "AGENTSD_MAX_ANSWER"
+HEADER_SETTING = "AGENTSD_MAX_ANSWER_HEADER"
 
 
 def make_empty_error(who: VendorRef, what: str) -> ProviderEmpty:
@@ -241,6 +251,48 @@ def make_forbidden_error(who: VendorRef, error: OutboundRefused) -> ProviderForb
     )
 
 
+def make_proxy_error(who: VendorRef, failure: ProxyFailed) -> ProviderError:
+    """Return the error for a forward proxy that made no connection to the vendor."""
+    shown, status = failure.proxy.shown, failure.status
+    kind, what, hint = _PROXY_FAILURES.get(status or failure.what) or (
+        _PROXY_REFUSAL if 400 <= status < 500 else _PROXY_FAILURES["status"]
+    )
+    if status == 407 and not failure.proxy.variable:
+        hint = _NO_CREDENTIALS_HINT
+    place = {"variable": failure.proxy.variable or f"{who.kind}.proxy", "kind": who.kind}
+    told = f" ({status})" if status else ""
+    return kind(f"{who.vendor} cannot be reached: {shown} {what}{told}", hint=hint.format(**place))
+
+
+_PROXY_HINT = "check {variable}, and that the proxy can be reached from here"
+_PROXY_REFUSAL = (
+    ProviderForbidden,
+    "refuses to connect to it",
+    "let the proxy's operator allow the vendor's host and port, or except the host from the proxy",
+)
+_PROXY_FAILURES: Mapping[int | str, tuple[type[ProviderError], str, str]] = {
+    407: (
+        ProviderAuthError,
+        "does not accept the credentials",
+        "write user and password into {variable}: http://user:password@host:port",
+    ),
+    "status": (
+        ProviderUnreachable,
+        "cannot connect to it",
+        "try again later; the proxy's log has the reason",
+    ),
+    "unreachable": (ProviderUnreachable, "cannot be reached", _PROXY_HINT),
+    "timeout": (
+        ProviderTimeout,
+        "did not answer in time",
+        "try again, or raise {kind}.connect_timeout_seconds",
+    ),
+    "closed": (ProviderUnreachable, "closed the connection before it answered", _PROXY_HINT),
+    "protocol": (ProviderUnreachable, "does not answer as an HTTP proxy", _PROXY_HINT),
+}
+_NO_CREDENTIALS_HINT = "use the operator's HTTPS_PROXY: the proxy of a section has no credentials"
+
+
 def make_timeout_error(who: VendorRef) -> ProviderTimeout:
     """Return the error for an answer that did not come within the limit."""
     hint = f"try again, or raise {who.kind}.timeout_seconds or {who.kind}.idle_timeout_seconds"
@@ -280,8 +332,11 @@ def _translate_error(who: VendorRef, error: Exception) -> ProviderError | None:
 
 
 def _make_connection_error(who: VendorRef, error: Exception) -> ProviderError:
-    if isinstance(refusal := getattr(error, "os_error", error), OutboundRefused):
-        return make_forbidden_error(who, refusal)
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, OutboundRefused):
+        return make_forbidden_error(who, cause)
+    if isinstance(cause, ProxyFailed):
+        return make_proxy_error(who, cause)
     return ProviderUnreachable(
         f"{who.vendor} {_describe_unreachable(error)}", hint=_REACH_HINT.format(kind=who.kind)
     )
@@ -298,19 +353,22 @@ def _make_response_error(who: VendorRef, error: aiohttp.ClientResponseError) -> 
     handshake = isinstance(error, aiohttp.WSServerHandshakeError) and error.status >= 300
     if handshake or 300 <= error.status < 400:
         return make_status_error(who, error.status, error.headers)
-    if _is_too_long(error):
-        return make_too_large_error(who, "a header", HEADER_BYTES_MAX)
+    if (limit := _find_header_limit(error)) is not None:
+        return make_too_large_error(who, "a header", limit, setting=HEADER_SETTING)
     return make_protocol_error(who, "sent an answer that is not in this protocol")
 
 
-def _is_too_long(error: BaseException) -> bool:
-    """Return whether a line of the head was longer than allowed; aiohttp keeps the reason as a cause."""
+def _find_header_limit(error: BaseException) -> int | None:
+    """Return the limit that a line of the head exceeded; aiohttp keeps the reason as a cause."""
     from aiohttp.http_exceptions import LineTooLong
 
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, LineTooLong):
         cause = cause.__cause__
-    return cause is not None
+    if cause is None:
+        return None
+    _, limit, *_ = cause.args  # (line, limit, actual size)
+    return int(limit) if str(limit).isdecimal() else HEADER_BYTES_MAX
 
 
 _REACH_HINT = "check the URL in the manifest's {kind} section, and that it can be reached from here"

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from agentsd.core.secret import Secret
 from agentsd.core.trust.request_options import find_option_problems
 from agentsd.providers.base_url import join_url
-from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.schema import ProviderSettings, ProxyUrl
 
 SILENCE_SECONDS = 300.0
 """Longest time in which a vendor may send nothing but keep-alives."""
@@ -96,6 +96,15 @@ class NetworkSettings(ProviderSettings):
             examples=[256],
         ),
     ] = 256
+
+    proxy: Annotated[
+        ProxyUrl | None,
+        Field(
+            description="Forward proxy for this vendor, without credentials; the operator's where absent.",
+            examples=["http://proxy.example.org:3128"],
+            json_schema_extra={"x-url": True},  # all that is sent passes through it
+        ),
+    ] = None
 
     @property
     def timeouts(self) -> Timeouts:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentsd.core.trust.outbound import Outbound
+from agentsd.core.trust.proxies import Proxy
 
 if TYPE_CHECKING:
     import socket
@@ -18,6 +19,25 @@ if TYPE_CHECKING:
 
 class OutboundRefused(OSError):
     """Refused connection to an address. Its text is the reason, worded here."""
+
+
+class ProxyFailed(OSError):
+    """Failure of a forward proxy before the connection through it began.
+
+    ``what``: it answered with ``status``, cannot be reached, did not answer in time, closed the connection,
+    or does not speak HTTP.
+    """
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        what: Literal["status", "unreachable", "timeout", "closed", "protocol"],
+        status: int = 0,
+    ) -> None:
+        super().__init__(what)
+        self.proxy = proxy
+        self.what = what
+        self.status = status
 
 
 def make_socket_factory(rules: Outbound, host: str) -> Callable[[Any], socket.socket]:

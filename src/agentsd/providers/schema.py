@@ -23,6 +23,9 @@ Url = Annotated[
 ]
 """An absolute URL without user, query or fragment: a place that a secret is sent to."""
 
+ProxyUrl = Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+/?$")]
+"""The URL of a forward proxy, without user-info."""
+
 UrlPath = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
 """A path that is appended to a ``Url``. It starts with ``/``, so it cannot change the origin."""
 

@@ -6,14 +6,13 @@ import hmac
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import pyrage
-from pyrage import x25519
 
 from agentsd.core.errors import (
     KeyServiceForbidden,
@@ -88,15 +87,6 @@ class Opener:
         self._identities = identities
         self._age = list(identities.x25519)
         self._binary = binary
-
-    @classmethod
-    def from_keys(cls, keys: Iterable[str]) -> Opener:
-        """Return the opener of a worker process, which has what ``export_keys`` returned, and no sops."""
-        return cls(Identities(tuple(x25519.Identity.from_str(key) for key in keys)))
-
-    def export_keys(self) -> tuple[str, ...]:
-        """Return the private X25519 keys in plain text, to be sent to a worker process of our own only."""
-        return tuple(map(str, self._age))
 
     @property
     def can_open(self) -> bool:

@@ -253,6 +253,7 @@ replicas = Table(
     Column("version", BigInteger, nullable=False),
     _make_json_column("degraded", "[]"),
     Column("unopened", Integer, nullable=False, server_default=text("0")),
+    _make_json_column("failing_tasks", "[]"),
     _make_time_column("started_at"),
     _make_time_column("seen_at"),
 )

@@ -28,6 +28,8 @@ KEEP_ALIVE_SECONDS = 5.0
 """Silence after which a streamed chat sends a comment."""
 MAX_BODY = 8 << 20
 """Bytes of a request's body, decompressed; conversations with pictures are large."""
+MAX_UPLOAD = 25 << 20
+"""Bytes of a recording; OpenAI's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class AppContext:
     access: AccessPolicy = field(default_factory=AccessPolicy)
     files: str = "agents.d"  # folder of the manifests, as displayed
     max_body: int = MAX_BODY
+    max_upload: int = MAX_UPLOAD
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
     guards: Policies = field(default_factory=Policies)
     writeback: WriteBack | None = None  # None: this server writes no files

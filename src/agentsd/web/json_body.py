@@ -21,6 +21,7 @@ from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.middleware.memory_budget import COUNTED_BYTES_MIN, estimate_json_bytes, find_hold
 from agentsd.web.views.pagination import TEXT_MAX, sanitize_text
 
+BODY_SETTING, UPLOAD_SETTING = "AGENTSD_MAX_BODY", "AGENTSD_MAX_UPLOAD"
 DEPTH_MAX = 100
 """Deeper JSON cannot be encoded by orjson (its limit is 254), and no API needs it."""
 
@@ -208,7 +209,7 @@ def _check_content_type(request: web.Request) -> None:
 async def _read_body(request: web.Request) -> bytes:
     limit = request.app[APP_CONTEXT].max_body
     if request.content_length is not None and request.content_length > limit:
-        raise make_too_large(limit)
+        raise make_too_large(limit, BODY_SETTING)
     expected = request.content_length
     if expected is None or "Content-Encoding" in request.headers:
         expected = limit
@@ -217,11 +218,12 @@ async def _read_body(request: web.Request) -> bytes:
             get_memory_hold(request).grow(expected)
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise make_too_large(limit) from None
+        raise make_too_large(limit, BODY_SETTING) from None
     except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError):
         raise bad_request("the body cannot be read: it is cut short or badly encoded") from None
 
 
-def make_too_large(limit: int) -> Problem:
-    """Return the problem for a body beyond ``limit``: 413."""
-    return bad_request(f"the body is larger than {limit} bytes", status=413)
+def make_too_large(limit: int, setting: str = "") -> Problem:
+    """Return the problem for a body beyond ``limit``, which the operator's ``setting`` sets: 413."""
+    hint = f"send less; the server's operator may raise {setting}" if setting else ""
+    return bad_request(f"the body is larger than {limit} bytes", hint=hint, status=413)

@@ -16,6 +16,9 @@ from tests.control.place import echo
 SEALED = {"slug": "acme/b", "type": "Degraded", "reason": "SealTampered", "message": "the seal is broken"}
 
 
+FAILING = {"task": "snapshot", "failures": 3, "message": "the disk is full"}
+
+
 def stand(url: str, *replicas: Replica) -> None:
     """Heartbeats of these."""
 
@@ -37,8 +40,8 @@ def test_one_screen(stocked: Shell, database_url: str) -> None:
     stand(
         database_url,
         Replica(uuid4(), "well", 1, 1),
-        Replica(uuid4(), "ill", 2, 1, [SEALED]),
-        Replica(UUID(int=3), "frozen", 3, 0),
+        Replica(uuid4(), "ill", 2, 1, [SEALED], failing_tasks=[FAILING]),
+        Replica(UUID(int=3), "frozen", 3, 0, failing_tasks=[{**FAILING, "task": "verify"}]),
     )
     with psycopg.connect(database_url) as connection:
         connection.execute(
@@ -56,6 +59,8 @@ def test_one_screen(stocked: Shell, database_url: str) -> None:
         "✓ well:1    version 1  up 0 s  seen 0 s ago",
         "no heartbeat: killed, frozen or cut off",
         "✗ acme/b  Degraded  SealTampered  ill:2  the seal is broken",
+        "Failing background tasks: 1",  # what a silent one reported is old
+        "✗ snapshot  3 times in a row  on ill:2  the disk is full",
         "✓ 1 documents  1 passages",
         "main by cli",
         "Drifted, edited by hand: 1",
@@ -65,6 +70,7 @@ def test_one_screen(stocked: Shell, database_url: str) -> None:
     silent = {one["host"]: one["silent_seconds"] for one in body["replicas"]}
     assert (silent.keys(), silent["frozen"] >= 40) == ({"well", "ill", "frozen"}, True)
     assert (body["ailing"][0]["slug"], body["ailing"][0]["replicas"]) == ("acme/b", ["ill:2"])
+    assert body["failing_tasks"] == [{**FAILING, "replica": "ill:2"}]
     assert (body["knowledge"]["sources"], body["knowledge"]["passages"]) == (1, 1)
     assert (body["leaders"][0]["leads"], body["drifted"]) == (False, ["a"])
 

@@ -74,3 +74,17 @@ async def test_what_a_section_must_not_add(tmp_path: Path) -> None:
     (violation,) = await found_in(tmp_path / "agents.d", text)
     assert (violation.code, violation.line) == ("request-option", 8)
     assert "abc" not in str(violation)
+
+
+async def test_a_section_s_proxy_has_no_credentials_and_is_a_destination(tmp_path: Path) -> None:
+    """User and password are refused at their place, without a quotation; so is an origin nobody trusts."""
+    sealed = "ENC[AES256_GCM,data:aaaa,iv:aaaa,tag:aaaa,type:str]"
+    own = f"{HEAD}provider: openai-compatible\n  api_url: https://a.example\n  model: m\n  proxy: "
+    openai = f"{HEAD}provider: openai.com\n  model: m\n  proxy: "
+    for proxy in ("http://me:canary@proxy.example:3128", "http://canary@proxy.example", "socks5://canary:1"):
+        (violation,) = await found_in(tmp_path / "agents.d", f"{own}{proxy}\n")
+        assert (violation.code, violation.line, violation.column) == ("invalid-value", 6, 10)
+        assert "canary" not in f"{violation.message} {violation.hint}"
+    found = await found_in(tmp_path / "agents.d", f"{openai}http://proxy.example:3128\n  api_key: {sealed}\n")
+    misdirected = [one for one in found if one.code == "secret-destination"]
+    assert [(one.line, one.pointer) for one in misdirected] == [(5, ("llm", "proxy"))]

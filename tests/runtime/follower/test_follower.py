@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -23,6 +24,7 @@ from agentsd.store.database import Database
 from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade_schema
 from agentsd.store.queries import replicas
+from agentsd.supervisor import Supervisor
 from agentsd.telemetry import Metrics
 from tests.conftest import FAST
 from tests.runtime.conftest import Sealed
@@ -149,6 +151,27 @@ async def test_heartbeats_tell_version_and_trouble(world: World, sealed: Sealed)
         assert (replica.id, replica.pid) == (follower.replica_id, os.getpid())
         assert [(bad["slug"], bad["reason"]) for bad in replica.degraded] == [("a", "SealTampered")]
     assert await listed() == []
+
+
+async def test_a_failing_background_task_is_reported(world: World) -> None:
+    """With the next heartbeat, for ``agentsd status``; in our own words."""
+
+    async def snapshot() -> None:
+        raise ValueError("secret words")
+
+    supervisor = Supervisor()
+    async with supervisor.group() as tasks, following(world, beat_s=0.02, supervisor=supervisor):
+        tasks.start("snapshot", snapshot)
+        found: list[Any] = []
+        while not found:
+            async with world.database.transaction() as connection:
+                found = [
+                    task for one in await replicas.list_replicas(connection) for task in one.failing_tasks
+                ]
+            await asyncio.sleep(0.01)
+    assert found[0]["task"] == "snapshot"
+    assert found[0]["failures"] >= 1
+    assert "secret" not in found[0]["message"]
 
 
 async def test_a_database_without_tables_is_waited_for(

@@ -75,6 +75,7 @@ async def test_sync_tells_runs_conditions_and_replicas(stack: Stack) -> None:
     assert told["store"] == "ok"
     assert told["version"] == version
     assert [replica["id"] for replica in told["replicas"]] == [str(stack.follower.replica_id)]
+    assert [replica["failing_tasks"] for replica in told["replicas"]] == [[]]
     assert {"runs", "conditions", "condition_counts", "problems", "stamp", "loaded_at"} <= told.keys()
 
 

@@ -15,7 +15,7 @@ from agentsd.cli.output import get_stdout, print_json, print_lines
 from agentsd.core.text.screen import ScreenEntry, ScreenSection, format_screen
 
 if TYPE_CHECKING:
-    from agentsd.control.status.overview import DegradedAgent, Overview
+    from agentsd.control.status.overview import DegradedAgent, FailingTask, Overview
     from agentsd.core.text.render import Line, Span
     from agentsd.settings import Settings
     from agentsd.store.leader_election import Leader
@@ -39,7 +39,7 @@ _CONDITIONS = {"Ready": "ok", "Suspended": "none", "Orphaned": "warn"}
     "--watch", "watching", is_flag=True, help="Keep watching: a live screen, or a line for each change."
 )
 def status_command(form: str, limit: int, watching: bool) -> None:
-    """Show the state on one screen: leader, replicas, degraded agents, knowledge, runs.
+    """Show the state on one screen: leader, replicas, failing tasks, degraded agents, knowledge, runs.
 
     \b
     Examples:
@@ -74,7 +74,12 @@ def make_overview_json(found: Overview, place: str) -> dict[str, Any]:
     for replica, one in zip(body["replicas"], found.replicas, strict=True):
         replica["silent_seconds"] = one.silent(found.now)
     plain: dict[str, Any] = _make_plain(
-        {"place": place, **body, "ailing": [asdict(one) for one in found.ailing]}
+        {
+            "place": place,
+            **body,
+            "failing_tasks": [asdict(one) for one in found.failing_tasks],
+            "ailing": [asdict(one) for one in found.ailing],
+        }
     )
     return plain
 
@@ -100,6 +105,7 @@ def format_overview(found: Overview, place: str, width: int) -> Iterator[Line]:
 def _make_sections(found: Overview) -> list[ScreenSection]:
     replicas = sorted(found.replicas, key=lambda one: _choose_mark(one, found) == "ok")
     serving = sum(_choose_mark(one, found) == "ok" for one in replicas)
+    failing = found.failing_tasks
     ailing, unready = found.ailing, [one for one in found.conditions if one.type != "Ready"]
     return [
         _make_section("Leader", found.leaders, lambda one: _format_leader(one, found.now)),
@@ -109,6 +115,7 @@ def _make_sections(found: Overview) -> list[ScreenSection]:
             replicas,
             lambda one: _format_replica(one, found),
         ),
+        _make_section(f"Failing background tasks: {len(failing)}", failing, _format_task),
         _make_section(f"Degraded agents: {len(ailing)}", ailing, lambda one: _format_degraded(one, found)),
         _make_section(
             f"Manifests not ready: {len(unready)}", unready, lambda one: _format_condition(one, found.now)
@@ -171,6 +178,11 @@ def _format_replica(one: Replica, found: Overview) -> ScreenEntry:
     elif behind > 0:
         cells.append(("yellow", f"{behind} behind"))
     return ScreenEntry(_choose_mark(one, found), one.place, tuple(cells))
+
+
+def _format_task(one: FailingTask) -> ScreenEntry:
+    often = "once" if one.failures == 1 else f"{one.failures} times in a row"
+    return ScreenEntry("bad", one.task, (("red", often), ("dim", f"on {one.replica}"), ("", one.message)))
 
 
 def _format_degraded(one: DegradedAgent, found: Overview) -> ScreenEntry:

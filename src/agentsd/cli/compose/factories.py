@@ -61,13 +61,20 @@ def make_sops(settings: Settings) -> SopsBinary:
 
 
 def make_sessions(settings: Settings) -> HttpSessions:
-    """Return connections to vendors, within the outbound rules."""
+    """Return connections to vendors, within the outbound rules and by the operator's proxies."""
     from agentsd.core.trust.outbound import Outbound
+    from agentsd.core.trust.proxies import ProxyRules
+    from agentsd.providers.limits import OperatorLimits
     from agentsd.providers.local.engines import Engines
     from agentsd.providers.transport.sessions import HttpSessions
 
     engines = Engines(settings.engine_limits)
-    return HttpSessions(outbound=Outbound.parse(settings.outbound), engines=engines)
+    return HttpSessions(
+        outbound=Outbound.parse(settings.outbound),
+        proxies=ProxyRules.parse(os.environ),
+        limits=OperatorLimits(settings.max_answer, settings.max_answer_header, settings.max_upload),
+        engines=engines,
+    )
 
 
 @cache

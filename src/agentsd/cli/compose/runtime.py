@@ -200,6 +200,8 @@ async def serve_runtime(
         metrics,
         access,
         settings.path.as_posix(),
+        max_body=settings.max_body,
+        max_upload=settings.max_upload,
         keep_alive_seconds=settings.stream_keep_alive,
         writeback=writeback,
         guards=guards,

@@ -16,7 +16,7 @@ T = TypeVar("T")
 class OverviewEvent:
     """Difference between two overviews."""
 
-    kind: str  # version, run, condition, agent, replica, leader, drift
+    kind: str  # version, run, condition, agent, replica, task, leader, drift
     name: str  # of what: a path, a slug, a replica's place, a source
     state: str  # what it is now
     text: str = ""
@@ -54,6 +54,7 @@ def diff_overviews(old: Overview, new: Overview) -> Iterator[OverviewEvent]:
         "agent", old.ailing, new.ailing, lambda one: one.slug, lambda one: (one.type, one.reason, one.message)
     )
     yield from _diff_replicas(old, new)
+    yield from _diff_tasks(old, new)
     leaders = [{one.source: one for one in view.leaders if one.leads} for view in (old, new)]
     for source, leader in leaders[1].items():
         if str(leaders[0].get(source)) != str(leader):
@@ -83,6 +84,17 @@ def _diff_items(
             yield OverviewEvent(kind, key, type_, message, {"reason": reason})
     for key in sorted(before.keys() - after.keys()):
         yield OverviewEvent(kind, key, "Ready")
+
+
+def _diff_tasks(old: Overview, new: Overview) -> Iterator[OverviewEvent]:
+    """Yield the tasks of replicas that began to fail, and those that run again or are gone."""
+    before, after = (
+        {f"{one.task} on {one.replica}": one for one in view.failing_tasks} for view in (old, new)
+    )
+    for key in after.keys() - before.keys():
+        yield OverviewEvent("task", key, "failing", after[key].message)
+    for key in before.keys() - after.keys():
+        yield OverviewEvent("task", key, "healed")
 
 
 def _diff_replicas(old: Overview, new: Overview) -> Iterator[OverviewEvent]:

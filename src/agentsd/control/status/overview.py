@@ -14,7 +14,7 @@ from agentsd.store.leader_election import Leader
 from agentsd.store.queries import agents, knowledge, pulls, replicas, runs
 from agentsd.store.queries.knowledge import KnowledgeStats
 from agentsd.store.queries.pulls import PullState
-from agentsd.store.queries.replicas import Replica
+from agentsd.store.queries.replicas import LIVE_SECONDS, Replica
 from agentsd.store.queries.runs import ManifestCondition, SyncRun
 
 REPLICA_SHOWN_SECONDS = 300.0
@@ -30,6 +30,16 @@ class DegradedAgent:
     reason: str
     message: str
     replicas: tuple[str, ...]  # host:pid
+
+
+@dataclass(frozen=True, slots=True)
+class FailingTask:
+    """Background task of a replica that was restarted and has not run steadily since."""
+
+    task: str
+    replica: str  # host:pid
+    failures: int  # in a row
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,17 @@ class Overview:
     read_only: bool = False  # Postgres accepts no writes: a standby, or fenced off
 
     @property
+    def failing_tasks(self) -> list[FailingTask]:
+        """Return the failing background tasks of all living replicas, by name."""
+        found = [
+            FailingTask(str(task.get("task")), replica.place, _read_count(task), str(task.get("message", "")))
+            for replica in self.replicas
+            if replica.silent(self.now) < LIVE_SECONDS
+            for task in replica.failing_tasks
+        ]
+        return sorted(found, key=lambda one: (one.task, one.replica))
+
+    @property
     def ailing(self) -> list[DegradedAgent]:
         """Return the degraded agents by agent and reason, with the replicas that are affected."""
         found: dict[tuple[str, str, str], list[tuple[Mapping[str, str], str]]] = {}
@@ -61,6 +82,11 @@ class Overview:
             DegradedAgent(*key, str(told[0][0].get("message", "")), tuple(place for _, place in told))
             for key, told in sorted(found.items())
         ]
+
+
+def _read_count(task: Mapping[str, object]) -> int:
+    failures = task.get("failures")
+    return failures if isinstance(failures, int) else 1
 
 
 async def load_overview(connection: AsyncConnection, source: str, *, runs_shown: int = 5) -> Overview:

@@ -25,7 +25,6 @@ from agentsd.control.sync.knowledge import drop_sources, store_sources
 from agentsd.control.sync.state_cache import StateCache, has_same_attachments, select_rows
 from agentsd.control.validation.attachments import Read
 from agentsd.control.validation.checker import Checker, CheckResult, recall_from
-from agentsd.control.validation.parallel_checks import check_in_workers
 from agentsd.control.validation.text_extraction import (
     Extraction,
     Known,
@@ -350,17 +349,16 @@ class Reconciler:
         total: int,
         progress: SyncProgress | None,
     ) -> dict[str, CheckResult]:
-        """Check files by path, many of them on all cores; ``known``: files that need no check."""
+        """Check files by path, a batch at a time; ``known``: files that need no check."""
 
         def report(done: int) -> None:
             if progress:
                 progress(known + done, total)
 
         report(0)
-        found = await check_in_workers(self._checker, files, beside, progress=report)
-        rest = [file for file in files if file.path not in found]
-        for start in range(0, len(rest), _CHECK_BATCH):
-            found |= await self._check_all(rest[start : start + _CHECK_BATCH], beside, stored)
+        found: dict[str, CheckResult] = {}
+        for start in range(0, len(files), _CHECK_BATCH):
+            found |= await self._check_all(files[start : start + _CHECK_BATCH], beside, stored)
             report(len(found))
         return found
 

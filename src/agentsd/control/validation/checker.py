@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -81,16 +81,6 @@ class CheckResult:
         return replace(self, manifest=manifest, unsure=None)
 
 
-class CheckerParts(NamedTuple):
-    """Arguments of a ``Checker``."""
-
-    catalog: Catalog
-    opener: Opener
-    trusted: frozenset[str]
-    limits: EngineLimits
-    require_mac: bool
-
-
 class Checker:
     """Rules that hold for one file, given a catalog of providers, keys and trusted origins."""
 
@@ -129,11 +119,6 @@ class Checker:
     def masker(self) -> Masker:
         """Return the masker of everything that is shown of manifests."""
         return self._catalog.make_masker()
-
-    @property
-    def parts(self) -> CheckerParts:
-        """Return what this checker was made of, for one in another process."""
-        return CheckerParts(self._catalog, self._opener, self._trusted, self._limits, self._require_mac)
 
     @property
     def can_open(self) -> bool:

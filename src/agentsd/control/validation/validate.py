@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from agentsd.control.validation.checker import Checker, CheckResult
-from agentsd.control.validation.parallel_checks import check_in_workers
 from agentsd.control.validation.recipients import Recipients
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.document import parse_document
@@ -23,10 +22,7 @@ async def validate_tree(
 ) -> tuple[Violation, ...]:
     """Return errors and warnings of all files in one run, in the order of files and lines."""
     beside = tree.beside
-    good = await check_in_workers(checker, list(tree.files.values()), beside)
-    checked = [
-        good.get(path) or await checker.check_wholly(file, beside) for path, file in tree.files.items()
-    ]
+    checked = [await checker.check_wholly(file, beside) for file in tree.files.values()]
     found = [violation for one in checked for violation in one.violations]
     found += _check_across_files(checked)
     if recipients:

@@ -8,7 +8,7 @@ whatever a name resolves to. An allowlist narrows further.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -31,6 +31,14 @@ _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _COMPATIBLE = IPv6Network("::/96")  # RFC 4291, deprecated
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})  # RFC 5214
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+METADATA_NAMES = frozenset(
+    {
+        "instance-data", "instance-data.ec2.internal", "metadata", "metadata.azure.internal",
+        "metadata.goog", "metadata.google.internal", "metadata.tencentyun.com",
+    }
+)  # fmt: skip
+"""Names of metadata services, which a proxy in a cloud may resolve where this machine cannot."""
 
 LOCAL_REASON = "its address is link-local or a machine's metadata service, which no agent may reach"
 UNLISTED_REASON = "it is not in the list of hosts that this server may connect to"
@@ -80,6 +88,18 @@ class Outbound:
             return None
         plain = address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
         return None if any(plain in network for network in self.networks) else UNLISTED_REASON
+
+    def refuses_proxied(self, host: str, addresses: Collection[Address]) -> str | None:
+        """Return why a proxy must not be asked to connect to ``host``; None: it may.
+
+        ``addresses``: what the host resolves to here. The proxy resolves it again, so this is the best that
+        can be known; a host that does not resolve here is judged by its name alone.
+        """
+        if host.lower().rstrip(".") in METADATA_NAMES:
+            return LOCAL_REASON
+        if not addresses and not (self._open or self._names(host)):
+            return UNLISTED_REASON
+        return next((reason for one in addresses if (reason := self.refuses(host, one))), None)
 
     @property
     def _open(self) -> bool:

@@ -61,7 +61,9 @@ class OpenAIEmbedding:
         self._who = VendorRef(settings.provider, settings.kind)
         url = settings.make_url(settings.api_url, settings.embeddings_path)
         headers = settings.request_headers()
-        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, VECTOR_LIMITS)
+        self._endpoint = Endpoint(
+            sessions, url, self._who, headers, settings.timeouts, VECTOR_LIMITS, proxy=settings.proxy
+        )
         self._how = settings.add_body({"model": settings.model, "encoding_format": "float"})
         if settings.dimensions is not None:
             self._how["dimensions"] = settings.dimensions

@@ -154,7 +154,9 @@ class OpenAICompatible:
 
     def __init__(self, settings: CompletionsSettings, sessions: HttpSessions) -> None:
         who = VendorRef(settings.provider, settings.kind)
-        self._endpoint = Endpoint(sessions, settings.url, who, settings.request_headers(), settings.timeouts)
+        self._endpoint = Endpoint(
+            sessions, settings.url, who, settings.request_headers(), settings.timeouts, proxy=settings.proxy
+        )
         self._who = who
         self._model = settings.model
         self._defaults = settings.defaults()

@@ -73,10 +73,6 @@ class OpenAITranscriptionSettings(HttpSettings):
     ] = "/v1/audio/translations"
 
 
-AUDIO_BYTES_MAX = 25 << 20
-"""Bytes of audio that one request may have; OpenAI's own limit."""
-
-
 class OpenAITranscription:
     """Client that collects the speech until it ends, posts it as WAV, and yields one final transcript."""
 
@@ -91,9 +87,11 @@ class OpenAITranscription:
                 headers,
                 settings.timeouts,
                 TRANSCRIPT_LIMITS,
+                proxy=settings.proxy,
             )
             for path in (settings.transcriptions_path, settings.translations_path)
         )
+        self._limit = sessions.limits.recording
         self.sample_rate = settings.sample_rate
         fields = {"model": settings.model, "language": settings.language, "prompt": settings.prompt}
         known = {name: value for name, value in fields.items() if value is not None}
@@ -143,9 +141,10 @@ class OpenAITranscription:
         audio = bytearray()
         async for chunk in pcm:
             audio += chunk
-            if len(audio) > AUDIO_BYTES_MAX:
-                hint = "end the utterance earlier; a streaming STT has no such limit"
-                raise ProviderRejected(f"{self._who.vendor}: the speech is longer than 25 MiB", hint=hint)
+            if len(audio) > self._limit:
+                message = f"{self._who.vendor}: the speech has more than {self._limit} bytes"
+                hint = "end it earlier, or raise AGENTSD_MAX_UPLOAD; a streaming STT has no such limit"
+                raise ProviderRejected(message, hint=hint)
         return bytes(audio)
 
     def _form(self, audio: bytes) -> aiohttp.FormData:

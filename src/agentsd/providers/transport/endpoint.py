@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from agentsd.core.errors import ProviderError
+from agentsd.core.trust.proxies import Proxy
 from agentsd.providers.base import ProviderRejected
 from agentsd.providers.error_codes import TEXT_CHARACTERS_MAX, unwrap_error
 from agentsd.providers.errors import (
+    ANSWER_SETTING,
     VendorRef,
     make_forbidden_error,
     make_protocol_error,
+    make_proxy_error,
     make_reported_error,
     make_status_error,
     make_timeout_error,
@@ -27,7 +30,7 @@ from agentsd.providers.errors import (
 )
 from agentsd.providers.limits import CHAT_LIMITS, FRAME_LIMITS, SLICE_BYTES, AnswerLimits
 from agentsd.providers.network import Timeouts
-from agentsd.providers.outbound import OutboundRefused
+from agentsd.providers.outbound import OutboundRefused, ProxyFailed
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.sse import ErrorEvent, EventParser, EventTooLong
 
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 ERROR_BODY_BYTES_MAX = 64 << 10
 """Bytes of an error's body that are searched for its machine code."""
+PROXY_AUTHENTICATION = 407
+"""Status that comes from a proxy, not from a vendor (RFC 9110 §15.5.8)."""
 LENIENT_BYTES_MAX = 1 << 20
 """Bytes of a JSON text that the standard library parses, where orjson refuses it: ten times as slow."""
 LINGER_SECONDS = 0.25
@@ -58,10 +63,12 @@ class Endpoint:
         headers: Mapping[str, str],
         timeouts: Timeouts,
         limits: AnswerLimits = CHAT_LIMITS,
+        *,
+        proxy: str | None = None,
     ) -> None:
         _check_headers(who, headers)
         try:
-            self._claim = sessions.acquire(url)
+            self._claim = sessions.acquire(url, proxy)
         except ValueError:
             hint = f"correct it in the manifest's {who.kind} section"
             raise ProviderRejected(f"{who.vendor}: the URL cannot be used", hint=hint) from None
@@ -71,12 +78,17 @@ class Endpoint:
         self.who = who
         self.headers = headers
         self.timeouts = timeouts
-        self.limits = limits
+        self.limits = sessions.limits.scale(limits)
 
     @property
     def session(self) -> aiohttp.ClientSession:
         """Return the origin's pooled session."""
         return self._claim.session
+
+    @property
+    def forwarder(self) -> Proxy | None:
+        """Return the proxy whose own answers may come in place of the vendor's."""
+        return self._claim.forwarder
 
     async def aclose(self) -> None:
         """Give the claim up."""
@@ -129,6 +141,7 @@ class _Exchange(AbstractAsyncContextManager["VendorReply"]):
                 self._response = response
                 return VendorReply(response, endpoint)
             try:
+                _refuse_forwarder(endpoint, response.status)
                 error = await _read_error(response) if response.status >= 400 else None
                 raise make_status_error(endpoint.who, response.status, response.headers, error)
             finally:
@@ -146,6 +159,12 @@ class _Exchange(AbstractAsyncContextManager["VendorReply"]):
                     raise error
             finally:
                 del error  # it refers to this frame
+
+
+def _refuse_forwarder(endpoint: Endpoint, status: int) -> None:
+    """Raise the error for an answer that a proxy gave in place of the vendor."""
+    if status == PROXY_AUTHENTICATION and endpoint.forwarder is not None:
+        raise make_proxy_error(endpoint.who, ProxyFailed(endpoint.forwarder, "status", status))
 
 
 def _leave(response: aiohttp.ClientResponse) -> None:
@@ -224,7 +243,8 @@ class VendorReply:
                         found = True
                         yield _check_event(who, event)
         except EventTooLong:
-            raise make_too_large_error(who, "an event", self._endpoint.limits.event) from None
+            limit = self._endpoint.limits.event
+            raise make_too_large_error(who, "an event", limit, setting=ANSWER_SETTING) from None
         if parser.foreign and not found:
             raise make_protocol_error(who, "answered with a text that is not a stream of events")
 
@@ -262,7 +282,7 @@ class VendorReply:
             parts.append(chunk)
             size += len(chunk)
             if size > most:
-                raise make_too_large_error(self._endpoint.who, "an answer", most)
+                raise make_too_large_error(self._endpoint.who, "an answer", most, setting=ANSWER_SETTING)
         return b"".join(parts)
 
 

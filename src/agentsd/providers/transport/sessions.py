@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentsd import __version__
+from agentsd.core.errors import ConfigError
 from agentsd.core.names import DEFAULT_OWNER
 from agentsd.core.trust.outbound import Outbound
+from agentsd.core.trust.proxies import Proxy, ProxyRules, parse_proxy
 from agentsd.core.trust.rules import NO_ORIGIN
 from agentsd.core.trust.rules import normalise_origin as origin_of
-from agentsd.providers.limits import HEADER_BYTES_MAX
+from agentsd.providers.limits import OperatorLimits
 from agentsd.providers.local.engines import Engines
 from agentsd.providers.outbound import OutboundRefused, make_socket_factory
 
@@ -24,9 +26,14 @@ if TYPE_CHECKING:
     import aiohttp
 
 
+_PoolKey = tuple[str, str, Proxy | None]
+"""Owner, origin and proxy: whatever differs in one of them shares no connection."""
+
+
 @dataclass(slots=True)
 class _SessionPool:
     host: str
+    proxy: Proxy | None = None
     holders: int = 0
     session: aiohttp.ClientSession | None = None
 
@@ -45,17 +52,20 @@ class HttpSessions:
     dns_cache_seconds: int = 60
     engines: Engines = field(default_factory=Engines)  # models that run on this machine
     outbound: Outbound = field(default_factory=Outbound)  # what may be connected to
+    limits: OperatorLimits = field(default_factory=OperatorLimits)
+    proxies: ProxyRules = field(default_factory=ProxyRules)  # the operator's
     owner: str = DEFAULT_OWNER  # whose providers take sessions here
-    _pools: dict[tuple[str, str], _SessionPool] = field(default_factory=dict)  # of all owners
+    _pools: dict[_PoolKey, _SessionPool] = field(default_factory=dict)  # of all owners
 
     def of(self, owner: str) -> HttpSessions:
         """Return the sessions and models as the providers of ``owner`` take them; bounds count by owner."""
         return self if owner == self.owner else replace(self, owner=owner, engines=self.engines.of(owner))
 
-    def acquire(self, url: str) -> SessionClaim:
+    def acquire(self, url: str, proxy: str | None = None) -> SessionClaim:
         """Return a claim on the session for ``url``'s origin. Opens nothing.
 
-        Raises ValueError for an invalid URL, ``OutboundRefused`` for a host that must not be connected to.
+        ``proxy`` is a section's own; without one, the operator's rules choose. Raises ValueError for an
+        invalid URL, ``OutboundRefused`` for a host that must not be connected to.
         """
         origin = origin_of(url)
         if origin == NO_ORIGIN:
@@ -63,20 +73,31 @@ class HttpSessions:
         host = urlsplit(origin).hostname or ""
         if reason := self.outbound.refuses_host(host):
             raise OutboundRefused(reason)
-        pool = self._pools.setdefault((self.owner, origin), _SessionPool(host))
+        taken = self._parse_own_proxy(proxy) if proxy else self.proxies.choose(origin)
+        pool = self._pools.setdefault((self.owner, origin, taken), _SessionPool(host, taken))
         pool.holders += 1
         return SessionClaim(self, origin, pool)
+
+    def _parse_own_proxy(self, text: str) -> Proxy:
+        """Return a section's own proxy, which is a destination like any other."""
+        try:
+            proxy = parse_proxy(text)
+        except ConfigError:
+            raise ValueError("not a proxy's URL") from None
+        if reason := self.outbound.refuses_host(proxy.host):
+            raise OutboundRefused(reason)
+        return proxy
 
     def holders(self) -> dict[str, int]:
         """Return how many claims each origin has."""
         holders = Counter[str]()
-        for (_, origin), pool in self._pools.items():
+        for (_, origin, _), pool in self._pools.items():
             holders[origin] += pool.holders
         return dict(holders)
 
     def opened(self) -> frozenset[str]:
         """Return the origins whose session is open."""
-        return frozenset(origin for (_, origin), pool in self._pools.items() if pool.session is not None)
+        return frozenset(origin for (_, origin, _), pool in self._pools.items() if pool.session is not None)
 
     async def aclose(self) -> None:
         """Close every session and free every model, held or not."""
@@ -89,13 +110,13 @@ class HttpSessions:
     async def _release(self, origin: str, pool: _SessionPool) -> None:
         pool.holders -= 1
         if pool.holders <= 0:
-            if self._pools.get((self.owner, origin)) is pool:
-                del self._pools[self.owner, origin]
+            if self._pools.get((self.owner, origin, pool.proxy)) is pool:
+                del self._pools[self.owner, origin, pool.proxy]
             await _close_pool(pool)
 
     def _open(self, pool: _SessionPool) -> aiohttp.ClientSession:
         if pool.session is None:
-            pool.session = _make_session(self, pool.host)
+            pool.session = _make_session(self, pool)
         return pool.session
 
 
@@ -115,6 +136,11 @@ class SessionClaim:
             raise RuntimeError("this claim was released")
         return self._sessions._open(self._pool)
 
+    @property
+    def forwarder(self) -> Proxy | None:
+        """Return the proxy that passes requests on without a tunnel, and so answers some of them itself."""
+        return self._pool.proxy if self.origin.startswith("http:") else None
+
     async def release(self) -> None:
         """Give the claim up; the last one closes the session. May be called twice."""
         if not self._released:
@@ -128,27 +154,36 @@ async def _close_pool(pool: _SessionPool) -> None:
         await session.close()
 
 
-def _make_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
+def _make_session(sessions: HttpSessions, pool: _SessionPool) -> aiohttp.ClientSession:
     import aiohttp
 
     from agentsd.providers.transport.responses import BoundedResponse
 
-    connector = aiohttp.TCPConnector(
-        limit=limits.connections,
-        keepalive_timeout=limits.keepalive_seconds,
-        ttl_dns_cache=limits.dns_cache_seconds,
-        socket_factory=make_socket_factory(limits.outbound, host),
-    )
+    options: dict[str, Any] = {
+        "limit": sessions.connections,
+        "keepalive_timeout": sessions.keepalive_seconds,
+        "ttl_dns_cache": sessions.dns_cache_seconds,
+    }
+    taken: dict[str, Any] = {}
+    if pool.proxy is None:
+        factory = make_socket_factory(sessions.outbound, pool.host)
+        connector = aiohttp.TCPConnector(socket_factory=factory, **options)
+    else:
+        from agentsd.providers.transport.proxy_connector import ProxiedRequest, ProxyConnector
+
+        connector = ProxyConnector(pool.proxy, sessions.outbound, pool.host, **options)
+        taken = {"proxy": pool.proxy.url, "request_class": ProxiedRequest}
     return aiohttp.ClientSession(
         connector=connector,
+        **taken,
         cookie_jar=aiohttp.DummyCookieJar(),  # a vendor's cookie must not tie agents together
         timeout=aiohttp.ClientTimeout(total=None),  # the limits are the endpoint's
         middlewares=(_refuse_redirects,),
         headers={"User-Agent": f"agentsd/{__version__}"},
         trust_env=False,
         response_class=BoundedResponse,
-        max_line_size=HEADER_BYTES_MAX,
-        max_field_size=HEADER_BYTES_MAX,
+        max_line_size=sessions.limits.header,
+        max_field_size=sessions.limits.header,
     )
 
 

@@ -16,6 +16,7 @@ from agentsd.audio.pcm import BadAudio, decode_base64_audio
 from agentsd.audio.pcm_stream import PcmStream
 from agentsd.providers.base import ProviderUnavailable
 from agentsd.providers.errors import (
+    ANSWER_SETTING,
     VendorRef,
     make_closed_early_error,
     make_policy_error,
@@ -126,7 +127,9 @@ class SocketClient:
         query: Mapping[str, str] | None = None,
     ) -> None:
         self.who = VendorRef(settings.provider, settings.kind)
-        self._endpoint = Endpoint(sessions, url, self.who, headers or {}, settings.timeouts, FRAME_LIMITS)
+        self._endpoint = Endpoint(
+            sessions, url, self.who, headers or {}, settings.timeouts, FRAME_LIMITS, proxy=settings.proxy
+        )
         self._query = query or {}
 
     def converse(self, outgoing: AsyncIterator[Frame], reader: FrameReader[T]) -> AsyncGenerator[T, None]:
@@ -269,7 +272,8 @@ class Socket:
             return data
         if message.type is aiohttp.WSMsgType.ERROR:
             if getattr(message.data, "code", None) == MESSAGE_TOO_BIG:
-                raise make_too_large_error(self._who, "a message", self._limits.frame)
+                limit = self._limits.frame
+                raise make_too_large_error(self._who, "a message", limit, setting=ANSWER_SETTING)
             raise make_protocol_error(self._who, "sent a frame that is not the WebSocket protocol")
         return None
 

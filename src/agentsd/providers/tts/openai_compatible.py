@@ -70,7 +70,7 @@ class OpenAISpeech:
         self._who = VendorRef(settings.provider, settings.kind)
         url = settings.make_url(settings.api_url, settings.speech_path)
         headers = settings.request_headers()
-        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts)
+        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, proxy=settings.proxy)
         self.sample_rate = settings.sample_rate
         self._wav = settings.response_format == "wav"
         how = {"instructions": settings.instructions, "speed": settings.speed}

@@ -77,7 +77,7 @@ class Follower:
         self._keeper = keeper
         self._metrics = metrics
         self._poll_s = poll_s
-        self._heart = Heartbeat(database, registry, self.replica_id, beat_s)
+        self._heart = Heartbeat(database, registry, self._supervisor, self.replica_id, beat_s)
         self._wake = asyncio.Event()
         self._reminder = Reminder()
         self._contact: float | None = None

@@ -1,4 +1,4 @@
-"""Heartbeat: reports to the store that this replica lives, what it serves and what is degraded."""
+"""Heartbeat: reports to the store that this replica lives, what it serves, what is degraded or fails."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import asdict
 from uuid import UUID
 
 from agentsd.runtime.agents.registry import Registry
 from agentsd.store.database import Database
 from agentsd.store.queries import replicas
 from agentsd.store.queries.versions import Head, load_head
+from agentsd.supervisor import Supervisor
 
 BEAT_SECONDS = 10.0
 
@@ -28,9 +30,17 @@ _log = logging.getLogger(__name__)
 class Heartbeat:
     """Heartbeat of one replica."""
 
-    def __init__(self, database: Database, registry: Registry, replica_id: UUID, beat_s: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        supervisor: Supervisor,
+        replica_id: UUID,
+        beat_s: float,
+    ) -> None:
         self._database = database
         self._registry = registry
+        self._supervisor = supervisor
         self._id = replica_id
         self._beat_s = beat_s
         self._now = asyncio.Event()
@@ -76,4 +86,5 @@ class Heartbeat:
             version=self._registry.told,
             degraded=degraded,
             unopened=self._registry.openings.unopened(self._registry.told),
+            failing_tasks=[asdict(one) for one in self._supervisor.failing()],
         )

@@ -29,6 +29,7 @@ class Replica:
     started_at: datetime | None = None  # both by Postgres' clock; None: not stored yet
     seen_at: datetime | None = None
     unopened: int = 0  # agents of that version that it has not opened yet
+    failing_tasks: Sequence[Mapping[str, Any]] = ()  # restarted in the background: task, failures, message
 
     @property
     def place(self) -> str:
@@ -51,10 +52,11 @@ async def read_clock(connection: AsyncConnection) -> datetime:
 async def record_heartbeat(connection: AsyncConnection, replica: Replica) -> None:
     """Record that ``replica`` lives and what it serves."""
     await connection.execute(
-        """INSERT INTO replicas (id, host, pid, version, degraded, unopened) VALUES (%s, %s, %s, %s, %s, %s)
+        """INSERT INTO replicas (id, host, pid, version, degraded, unopened, failing_tasks)
+           VALUES (%s, %s, %s, %s, %s, %s, %s)
            ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid,
                version = excluded.version, degraded = excluded.degraded, unopened = excluded.unopened,
-               seen_at = now()""",
+               failing_tasks = excluded.failing_tasks, seen_at = now()""",
         (
             replica.id,
             replica.host,
@@ -62,6 +64,7 @@ async def record_heartbeat(connection: AsyncConnection, replica: Replica) -> Non
             replica.version,
             orjson.dumps([dict(agent) for agent in replica.degraded]).decode(),
             replica.unopened,
+            orjson.dumps([dict(task) for task in replica.failing_tasks]).decode(),
         ),
     )
 
@@ -69,7 +72,7 @@ async def record_heartbeat(connection: AsyncConnection, replica: Replica) -> Non
 async def list_replicas(connection: AsyncConnection, *, within_seconds: float = 60) -> list[Replica]:
     """Return those with a recent heartbeat, the longest running first."""
     cursor = await connection.execute(
-        """SELECT id, host, pid, version, degraded, started_at, seen_at, unopened FROM replicas
+        """SELECT id, host, pid, version, degraded, started_at, seen_at, unopened, failing_tasks FROM replicas
            WHERE seen_at > now() - make_interval(secs => %s) ORDER BY started_at, id""",
         (within_seconds,),
     )
@@ -77,7 +80,7 @@ async def list_replicas(connection: AsyncConnection, *, within_seconds: float = 
 
 
 def _make_replica(row: tuple[Any, ...]) -> Replica:
-    columns = (*row[:4], read_mappings(row[4]), *row[5:])
+    columns = (*row[:4], read_mappings(row[4]), *row[5:8], read_mappings(row[8]))
     return Replica(*columns)
 
 

@@ -16,12 +16,11 @@ from agentsd.audio.sound_file import RecordingLimits, decode_recording
 from agentsd.audio.wav import CHANNELS_MAX, SAMPLE_RATES, Sound, mix_to_mono
 from agentsd.core.errors import LimitExceeded, RecordingRefused
 from agentsd.web.agent_lookup import get_memory_hold
+from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
-from agentsd.web.json_body import make_too_large
+from agentsd.web.json_body import UPLOAD_SETTING, make_too_large
 from agentsd.web.middleware.memory_budget import MemoryHold
 
-AUDIO_BYTES_MAX = 25 << 20
-"""Maximum bytes of a recording; OpenAI's own limit."""
 FIELD_BYTES_MAX = 64 << 10
 FIELDS_MAX = 32
 _RAW_TYPE = "audio/pcm"
@@ -59,9 +58,9 @@ async def read_upload(request: web.Request) -> AudioUpload:
     """Read the recording, from a form or the bare body. Raise ``Problem`` 400, 413 and 415."""
     if (
         request.content_length is not None
-        and request.content_length > AUDIO_BYTES_MAX + FIELD_BYTES_MAX * FIELDS_MAX
+        and request.content_length > get_upload_limit(request) + FIELD_BYTES_MAX * FIELDS_MAX
     ):
-        raise make_too_large(AUDIO_BYTES_MAX)
+        raise make_too_large(get_upload_limit(request), UPLOAD_SETTING)
     try:
         return await _read_request(request)
     except (ValueError, AssertionError, HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
@@ -108,7 +107,8 @@ async def _read_request(request: web.Request) -> AudioUpload:
     if kind == "multipart/form-data":
         return await _read_form(request)
     if kind.startswith(_BARE_TYPES):
-        audio = await _read_bounded(request.content.iter_any(), AUDIO_BYTES_MAX, get_memory_hold(request))
+        limit, hold = get_upload_limit(request), get_memory_hold(request)
+        audio = await _read_bounded(request.content.iter_any(), limit, hold, UPLOAD_SETTING)
         fields: dict[str, list[str]] = {}
         for name, value in request.query.items():
             fields.setdefault(name.removesuffix("[]"), []).append(value)
@@ -128,7 +128,8 @@ async def _read_form(request: web.Request) -> AudioUpload:
         if part.name == "file" and audio is not None:
             raise bad_request("the form has more than one recording", param="file")
         if part.name == "file":
-            audio = await _read_bounded(_iterate_chunks(part), AUDIO_BYTES_MAX, hold)
+            limit = get_upload_limit(request)
+            audio = await _read_bounded(_iterate_chunks(part), limit, hold, UPLOAD_SETTING)
             kind = part.headers.get("Content-Type", "")
         else:
             data = await _read_bounded(_iterate_chunks(part), FIELD_BYTES_MAX, hold)
@@ -144,12 +145,19 @@ async def _iterate_chunks(part: BodyPartReader) -> AsyncGenerator[bytes, None]:
         yield chunk
 
 
-async def _read_bounded(chunks: AsyncIterator[bytes], limit: int, hold: MemoryHold) -> bytes:
+def get_upload_limit(request: web.Request) -> int:
+    """Return the maximum bytes of a recording."""
+    return request.app[APP_CONTEXT].max_upload
+
+
+async def _read_bounded(
+    chunks: AsyncIterator[bytes], limit: int, hold: MemoryHold, setting: str = ""
+) -> bytes:
     """Read all ``chunks``; count them twice, since they are decoded later. Raise ``Problem`` 413 and 429."""
     data = BytesIO()  # its value is no copy
     async for chunk in chunks:
         if data.tell() + len(chunk) > limit:
-            raise make_too_large(limit)
+            raise make_too_large(limit, setting)
         data.write(chunk)
         hold.grow(2 * len(chunk))
     return data.getvalue()

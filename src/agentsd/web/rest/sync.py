@@ -47,7 +47,7 @@ class AgentProblem(ConditionReply):
 
 @dataclass(frozen=True)
 class ReplicaReply:
-    """Replica with a recent heartbeat. Of `degraded`, only visible agents; `host` for admins only."""
+    """Replica with a recent heartbeat. Of `degraded`, only visible agents; host and tasks: admins only."""
 
     id: UUID
     host: str | None
@@ -57,6 +57,10 @@ class ReplicaReply:
     started_at: datetime | None
     seen_at: datetime | None
     unopened: Annotated[int, Field(description="Agents that it has not opened yet.")]
+    failing_tasks: Annotated[
+        Sequence[Mapping[str, Any]],
+        Field(description="Background tasks that were restarted: `task`, `failures` in a row, `message`."),
+    ]
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def make_replica_reply(replica: Replica, scope: str | None) -> ReplicaReply:
     told = asdict(replica)
     if scope is not None:
         degraded = scoping.filter_degraded(replica.degraded, scope)
-        told |= {"host": None, "pid": None, "unopened": 0, "degraded": degraded}
+        told |= {"host": None, "pid": None, "unopened": 0, "degraded": degraded, "failing_tasks": []}
     return ReplicaReply(**told)
 
 
