@@ -41,7 +41,7 @@ class ListeningOptions:
     ``segments`` and ``words`` ask for times; a provider without times of segments sends the text alone.
     """
 
-    language: str | None = None  # ISO 639-1
+    language: str | None = None  # ISO 639-1, perhaps with a region: en, pt-BR
     prompt: str | None = None
     temperature: float | None = None
     segments: bool = False
@@ -100,8 +100,9 @@ def is_language(asked: str | None, spoken: str | None) -> bool:
     """Return whether a requested language is the one that is set already: ``en`` and ``en-GB`` are one."""
     if asked is None or spoken is None:
         return asked is None
-    return _get_primary(asked) == _get_primary(spoken)
+    return get_primary_language(asked) == get_primary_language(spoken)
 
 
-def _get_primary(language: str) -> str:
+def get_primary_language(language: str) -> str:
+    """Return the code of a language without region and script: ``en`` of ``en-US``, as Whisper takes it."""
     return language.replace("_", "-").partition("-")[0].lower()

@@ -109,6 +109,7 @@ BAD_SPEECH: list[tuple[dict[str, Any], str]] = [
     ({"stream_format": "chunks"}, "stream_format"),
     ({"sample_rate": 1}, "sample_rate"),
     ({"model": 3}, "model"),
+    ({"lang_code": "a"}, "lang_code"),
 ]
 
 

@@ -45,6 +45,7 @@ class CompletionFrames:
     """Frames of ``data`` alone, ``[DONE]`` last; after an error there is no ``[DONE]``."""
 
     convert: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda chunk: chunk
+    last: bytes = b"data: [DONE]\n\n"
 
     def begin(self) -> bytes:
         """Return nothing: the first chunk is the beginning."""
@@ -56,7 +57,7 @@ class CompletionFrames:
 
     def end(self) -> bytes:
         """Return the mark of the end."""
-        return b"data: [DONE]\n\n"
+        return self.last
 
     def fail(self, problem: Problem, request_id: str) -> bytes:
         """Return the error as one frame."""
