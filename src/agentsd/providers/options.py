@@ -1,4 +1,4 @@
-"""Options of one request that change how a provider speaks or listens, beside what its manifest sets.
+"""Options of one request that change how a provider speaks, listens or embeds, beside its manifest.
 
 A client that has some has a method ``tune(options)``, which returns a client for one request: it shares
 everything with the first and is not closed. Whatever it does not have, it refuses by name
@@ -58,6 +58,17 @@ class ListeningOptions:
             "translation": self.translate,
         }
         return [name for name, is_asked in asked.items() if is_asked]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingOptions:
+    """Options of vectors. ``dimensions`` None is the manifest's, or the model's own."""
+
+    dimensions: int | None = None
+
+    def list_requested(self) -> list[str]:
+        """Return the fields of the request that need a provider which has them."""
+        return ["dimensions"] if self.dimensions is not None else []
 
 
 def tune_client(client: P, vendor: str, options: ProviderOptions) -> P:

@@ -9,7 +9,7 @@ from aiohttp import web
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
-from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS, AppContext
+from agentsd.web.context import ABILITIES, AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS, AppContext
 from agentsd.web.http.request_id import add_request_id
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.request import request_middleware
@@ -28,6 +28,7 @@ from agentsd.web.rest.agents import select as selection
 from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
+from agentsd.web.views.abilities import AbilityCache
 from agentsd.web.views.agent_cache import AgentViewCache
 
 
@@ -40,6 +41,7 @@ def create_app(parts: AppContext) -> web.Application:
     )
     app[APP_CONTEXT] = parts
     app[WEB_METRICS] = web_metrics
+    app[ABILITIES] = AbilityCache(parts.catalog.make_masker(), parts.catalog.destinations)
     app[AGENT_VIEWS] = AgentViewCache(parts.catalog.make_masker(), parts.catalog.destinations)
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[responses.RESPONSES] = ResponseStore()

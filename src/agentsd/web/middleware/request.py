@@ -37,6 +37,7 @@ from agentsd.web.middleware.memory_budget import (
     count_reply,
     get_or_make_hold,
 )
+from agentsd.web.middleware.missing_route import explain_missing_route
 from agentsd.web.middleware.policies import Policies
 from agentsd.web.middleware.rate_limit import RateLimiter
 from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH as HOOK_PATH
@@ -92,7 +93,7 @@ def request_middleware(
             add_security_headers(redirection)
             raise
         except BaseException as error:  # a plug-in's SystemExit, a panic in native code
-            problem = _make_problem(error, request.path)
+            problem = _make_problem(error, request)
             status = problem.status
             if has_begun(request):
                 cut_connection(request)
@@ -223,13 +224,14 @@ def _make_unauthorized(request: web.Request) -> Problem:
     )
 
 
-def _make_problem(error: BaseException, path: str) -> Problem:
+def _make_problem(error: BaseException, request: web.Request) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, AgentsdError):
         return from_error(error)
     if isinstance(error, web.HTTPException):
-        return from_http_exception(error, path)
+        hint = explain_missing_route(request) if error.status in (404, 405) else ""
+        return from_http_exception(error, request.path, hint)
     log_unexpected_error(error)
     return make_internal_error()
 

@@ -1,0 +1,1 @@
+"""Real clients in their newest versions, unmodified, against a real server: ``python -m tests.clients``."""
