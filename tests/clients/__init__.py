@@ -1,5 +1,1 @@
-<<<<<<< HEAD
-"""Real clients, unmodified, newest versions, against a real server: ``python -m tests.clients``."""
-=======
 """Real clients in their newest versions, unmodified, against a real server: ``python -m tests.clients``."""
->>>>>>> main
