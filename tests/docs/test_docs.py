@@ -31,6 +31,8 @@ def test_ci_runs_the_test_command_of_the_readme(tmp_path: Path) -> None:
         calls[name] = run_with_fake_python(line, tmp_path)
     assert calls["ci"] == calls["readme"]
     assert calls["ci"][-1] == "python -m tests"
+    (block,) = re.findall(r"```bash\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL)
+    assert run_with_fake_python(block, tmp_path) == [*calls["ci"][:-1], "python -m tests --quick"]
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,7 @@ class Syncer:
         except BaseException as error:
             self._reconciler.forget()
             known = error if isinstance(error, AgentsdError) else Bug(error)
+            self._owed = self._owed or known.retryable  # at once, if this process gains the lead anew
             report = RoundReport(error=known, commit=commit, term=term, trigger=trigger)
         if trigger == "api":  # the reply does not wait for the record; the next round does
             self._telling = asyncio.create_task(self._tell(report), name="report")

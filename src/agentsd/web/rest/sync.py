@@ -19,7 +19,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from agentsd.core.access import Principal
-from agentsd.core.errors import StoreError
+from agentsd.core.errors import SessionLost, StoreError
 from agentsd.runtime.agents.snapshot import Snapshot
 from agentsd.store.leader_election import Leader, list_leaders
 from agentsd.store.queries.pulls import PullState, list_pulls
@@ -135,7 +135,10 @@ async def get_sync_state(request: web.Request) -> web.Response:
     snapshot = parts.registry.snapshot
     found = parts.registry.problems(owner=principal.scope)
     try:
-        stored = await _load_stored_state(parts, principal, request.app[RUN_CHANGES])
+        try:
+            stored = await _load_stored_state(parts, principal, request.app[RUN_CHANGES])
+        except SessionLost:  # Postgres may answer a new one
+            stored = await _load_stored_state(parts, principal, request.app[RUN_CHANGES])
     except StoreError:
         stored = StoredState(
             store="away",
