@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 FOLDER = Path(__file__).resolve().parents[1] / "src/agentsd/web/ui/static/js"
 IMPORT = re.compile(r'^import (?:\{([^}]*)\} from |\* as \w+ from )?"([^"]+)";', re.MULTILINE)
 EXPORT = re.compile(r"^export (?:async )?(?:function\*?|const|let|class) (\w+)", re.MULTILINE)
-ROOTS = ("theme.js", "audio/worklet.js")
-"""A plain script of every page, and one that Web Audio loads."""
+ROOTS = ("theme.js", "audio/worklet.js", "events/worker.js")
+"""A plain script of every page, one that Web Audio loads, and the worker that pages share."""
 TESTED_EXPORTS = {("markdown.js", "elements"), ("token.js", "tokenOf")}
 """Imported by the tests in the browser alone."""
 

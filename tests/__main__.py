@@ -2,7 +2,8 @@
 
 ``--quick`` leaves out the browser, whole processes and everything else that takes minutes. ``--install`` lets
 the checks install what they need and do not find: a browser (Debian, as root), eslint and the TypeScript
-compiler (npm). So does ``CI=true``. Without it nothing is installed, and what is skipped is printed.
+compiler (npm), and clients of OpenAI (PyPI, npm). So does ``CI=true``. Without it nothing is installed, and
+what is skipped is printed.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ Check = tuple[str, ...]
 """Its name, its program and the program's arguments."""
 
 JAVASCRIPT: Check = ("javascript", "python", "-m", "tests.javascript")
+CLIENTS: Check = ("clients", "python", "-m", "tests.clients", "--core", "--pinned")
+"""Beside everything else: it waits for registries and for other programs."""
 BROWSER: Check = ("browser", "python", "-m", "tests.browser")
-INSTALLING = (JAVASCRIPT, BROWSER)
+INSTALLING = (JAVASCRIPT, BROWSER, CLIENTS)
 STATIC_CHECKS: tuple[Check, ...] = (
     ("types", "mypy"),
     ("ruff check", "ruff", "check", "."),
@@ -56,13 +59,16 @@ def main(arguments: Sequence[str]) -> int:
     # Three test processes and hundreds of commands load the same modules: each is compiled once.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     folders = QUICK_FOLDERS if options.quick else ()
-    with ThreadPoolExecutor(2) as lanes:
-        lanes.submit(compile_tests, folders)
-        asked = (OPTION,) if options.install else ()
-        checks = STATIC_CHECKS if options.quick else (*STATIC_CHECKS, BROWSER)
-        checks = tuple((*check, *asked) if check in INSTALLING else check for check in checks)
-        failed = [*lanes.map(run_check, checks)]
-    failed.append(run_tests(folders))
+    asked = (OPTION,) if options.install else ()
+    with ThreadPoolExecutor(1) as beside:
+        clients = None if options.quick else beside.submit(run_check, (*CLIENTS, *asked))
+        with ThreadPoolExecutor(2) as lanes:
+            lanes.submit(compile_tests, folders)
+            checks = STATIC_CHECKS if options.quick else (*STATIC_CHECKS, BROWSER)
+            checks = tuple((*check, *asked) if check in INSTALLING else check for check in checks)
+            failed = [*lanes.map(run_check, checks)]
+        failed.append(run_tests(folders))
+    failed.append(clients.result() if clients else "")
     names = [name for name in failed if name]
     if names:
         print(f"failed: {', '.join(names)}")

@@ -18,9 +18,9 @@ Clients
     ``LLM``, ``TTS``, ``STT`` and ``Embedding`` are the protocols that a client follows; audio is 16-bit
     signed little-endian mono PCM. ``HttpSessions`` has pooled sessions that respect the outbound guard and
     the operator's forward proxies: ``sessions.acquire(settings.url, settings.proxy)``.
-    A client that takes a speed, a language and the like from a request has ``tune(options)``, which
-    returns a copy for it and refuses the rest by ``refuse_options``. Recognisers add times to a
-    ``Transcript`` where they have them.
+    A client that takes a speed, a language, dimensions and the like from a request has
+    ``tune(options)``, which returns a copy for it and refuses the rest by ``refuse_options``.
+    Recognisers add times to a ``Transcript`` where they have them.
 
 Errors
     A client raises ``ProviderError`` and its subclasses only, with a message of its own words: a vendor's
@@ -51,7 +51,7 @@ from agentsd.providers.base import (
 from agentsd.providers.llm.openai_compatible import CompletionsSettings
 from agentsd.providers.llm.openai_compatible import build_client as build_completions
 from agentsd.providers.network import ApiKey, NetworkSettings, OptionalApiKey
-from agentsd.providers.options import ListeningOptions, SpeechOptions, refuse_options
+from agentsd.providers.options import EmbeddingOptions, ListeningOptions, SpeechOptions, refuse_options
 from agentsd.providers.schema import ProviderSettings, Url, UrlPath
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
@@ -63,6 +63,7 @@ __all__ = [
     "ApiKey",
     "CompletionsSettings",
     "Embedding",
+    "EmbeddingOptions",
     "HttpSessions",
     "ListeningOptions",
     "NetworkSettings",

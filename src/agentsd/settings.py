@@ -71,6 +71,16 @@ class Settings(BaseModel):
         default=frozenset(), description="Further origins that secrets may be sent to, separated by commas."
     )
     token_file: Path | None = Field(default=None, description="Bearer tokens, one per line.")
+    tls_cert: Path | None = Field(
+        default=None, description="The server's certificate and its chain, PEM: HTTPS in place of HTTP."
+    )
+    tls_key: Path | None = Field(default=None, description="The key of that certificate, PEM.")
+    tls_self_signed: bool = Field(
+        default=False, description="HTTPS by a certificate that the server makes and keeps."
+    )
+    tls_dir: Path | None = Field(
+        default=None, description="Where that certificate and its key are kept; default: beside data_dir."
+    )
     allowed_hosts: frozenset[str] = Field(
         default=frozenset(), description="Further host names that clients may use, separated by commas."
     )

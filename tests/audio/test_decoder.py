@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.audio.decoder import decode_file, find_container
+from agentsd.audio.container import find_container
+from agentsd.audio.decoder import decode_file
 from agentsd.audio.encoder import FORMATS, make_encoder
 from agentsd.audio.sound_file import RecordingLimits, decode_recording
 from agentsd.audio.wav import make_stream_header

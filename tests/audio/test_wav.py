@@ -55,6 +55,14 @@ def test_floats_are_clipped(numbers: list[float]) -> None:
     assert len(sound.pcm) == 2 * len(numbers)
 
 
+@pytest.mark.parametrize("size", [0, 0x7FFF_FFFF, 2_000_000_000, 0xFFFF_FFFF])
+def test_a_length_that_was_not_known_ends_with_the_file(size: int) -> None:
+    """As recorders and servers write it that stream: 0, or as much as fits."""
+    head = make_stream_header(16_000)[:-4] + size.to_bytes(4, "little")
+    assert read_wav(head + b"\1\0" * 99).pcm == b"\1\0" * 99
+    assert read_wav(head).pcm == b""
+
+
 @given(SAMPLES)
 def test_a_streams_header_is_read_by_the_standard_library(samples: list[int]) -> None:
     """A length that nobody knew ends with the file, there and here."""

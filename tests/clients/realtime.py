@@ -73,8 +73,19 @@ async def try_openai_node(target: RealtimeTarget) -> Row:
         return await _run("openai-node realtime", ["node", "realtime_openai.mjs"], target, environ)
 
 
+async def try_openai_beta(target: RealtimeTarget) -> Row:
+    """Try the beta interface of the official client of Python, which connects by TLS only."""
+    certificate = make_certificate(target.folder)
+    async with serve_tls(target.url, certificate) as address:
+        environ = {"OPENAI_TLS_URL": address, "SSL_CERT_FILE": str(certificate)}
+        return await _run(
+            "openai py beta realtime", [target.python, "realtime_openai_beta.py"], target, environ
+        )
+
+
 CLIENTS = (
-    try_openai_python, try_agents_python, try_livekit, try_pipecat, try_agents_node, try_openai_node,
+    try_openai_python, try_openai_beta, try_agents_python, try_livekit, try_pipecat, try_agents_node,
+    try_openai_node,
 )  # fmt: skip
 
 

@@ -31,6 +31,20 @@ def test_ci_runs_the_test_command_of_the_readme(tmp_path: Path) -> None:
         calls[name] = run_with_fake_python(line, tmp_path)
     assert calls["ci"] == calls["readme"]
     assert calls["ci"][-1] == "python -m tests"
+    (block,) = re.findall(r"```bash\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL)
+    assert run_with_fake_python(block, tmp_path) == [*calls["ci"][:-1], "python -m tests --quick"]
+
+
+@pytest.mark.parametrize(
+    "file", ["README.md", "docs/howto/start.md", "docs/howto/offline.md", "deploy/Dockerfile"]
+)
+def test_what_is_installed_speaks_mp3(file: str) -> None:
+    """OpenAI's default format needs the extra ``audio``, which each way to install a server has."""
+    found = re.findall(r"(?:'\.|CHECKOUT)\[([a-z,]+)\]", (ROOT / file).read_text())
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert found
+    for names in found:
+        assert "audio" in names.split(",") or any("audio" in each for each in extras.get(names, ()))
 
 
 def run_with_fake_python(line: str, folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ PATIENCE = 120.0
 
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
 
-_URL = re.compile(r"http://127\.0\.0\.1:\d+")
+_URL = re.compile(r"https?://127\.0\.0\.1:\d+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,11 @@ import os
 import random
 import shutil
 import signal
+import ssl
+from pathlib import Path
 from uuid import uuid4
 
+import aiohttp
 import pytest
 
 from tests.e2e.client import Broken, Client
@@ -186,3 +189,24 @@ async def test_first_starts_killed_at_any_moment(clone: Home, client: Client) ->
         assert (await second.stop()).code == 0
         assert postmaster_of(clone.data) is None
         shutil.rmtree(clone.data)
+
+
+async def test_up_encrypts_by_a_certificate_of_its_own(home: Home, client: Client, database_url: str) -> None:
+    """It says how to trust it, keeps it for the next start, and serves a user's own certificate as well."""
+    home.env |= {"AGENTSD_DATABASE_URL": database_url, "AGENTSD_SHUTDOWN_GRACE": "0"}
+    home.write("assistant.yaml", echo("hello"))
+    up, url = await home.up("--tls-self-signed")
+    file = Path((await up.says(r"--cacert (\S+)"))[1])
+    first = file.read_bytes()
+    context = ssl.create_default_context(cafile=file)
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/models", ssl=context) as reply:
+        assert names(await reply.json()) == {"assistant"}
+    await up.stop()
+    key = file.with_name("self-signed.key")
+    serve, url = await home.serve(database_url, "--workers", "1", "--tls", str(file), str(key))
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/models", ssl=context) as reply:
+        assert names(await reply.json()) == {"assistant"}
+    await serve.stop()
+    both = await home.run("serve", "--tls-self-signed", "--tls", str(file), str(key))
+    assert (both.code, "exclude each other" in both.err) == (2, True)
+    assert file.read_bytes() == first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import weakref
 from array import array
 
@@ -145,3 +146,18 @@ def test_silence_stays_silent() -> None:
     """Nothing is heard in ten seconds of nothing."""
     ear = SpeechDetector(VoiceDetector(), 24_000, Turn())
     assert [one for part in ear.slices(silence(10)) for one in ear.hear(part)] == []
+
+
+@pytest.mark.parametrize("noise", [0, 30, 150])
+def test_silence_counts_from_the_last_sound(noise: int) -> None:
+    """``silence_ms`` is kept to two frames, though the model's probability falls later; with noise, too."""
+    rng = random.Random(1)
+    clean = array("h", silence(1) + spoken() + silence(1))
+    pcm = array("h", (max(-32_768, min(32_767, s + round(rng.gauss(0, noise)))) for s in clean)).tobytes()
+    last = max(at for at, sample in enumerate(clean) if abs(sample) > 300) / 24
+    ear, fed = SpeechDetector(VoiceDetector(), 24_000, Turn(silence_ms=500)), 0.0
+    for part in ear.slices(pcm):
+        fed += len(part) / 48
+        if any(isinstance(one, SpeechEnd) for one in ear.hear(part)):
+            break
+    assert 480 <= fed - last <= 500 + 64

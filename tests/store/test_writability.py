@@ -195,6 +195,7 @@ def test_what_lasts_is_reported_with_growing_pauses() -> None:
 def servers() -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres, str]]:
     """A primary, a standby that follows it, and one URL that names both."""
     folder = Path(mkdtemp(prefix="agentsd-standby-"))
+    folder.chmod(0o711)  # the standby reaches the primary's socket with the rights of its own account
     one, two = (EmbeddedPostgres(folder / name, settings=STANDBY) for name in ("one", "two"))
     try:
         one.start()

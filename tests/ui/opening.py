@@ -7,6 +7,28 @@ from playwright.async_api import Page, expect
 from tests.ui.conftest import Visit
 from tests.ui.site import Site
 
+QUIET = """
+() => new Promise((done) => {
+  let seen = -1;
+  const look = () => {
+    const now = performance.getEntriesByType("resource").length;
+    if (now === seen && !document.querySelector("#content[inert]")) done(true);
+    else { seen = now; setTimeout(look, 500); }
+  };
+  look();
+})
+"""
+"""Resolves when a page has begun and asks for nothing more.
+
+Playwright's "networkidle" never comes beside a worker that pages share: the end of that script's request is
+told to the worker only.
+"""
+
+
+async def settled(page: Page) -> None:
+    """The page shows what it has to show."""
+    await page.evaluate(QUIET)
+
 
 def commit(site: Site, path: str, text: str) -> None:
     """A manifest, written and committed as a person does."""

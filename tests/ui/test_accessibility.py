@@ -9,6 +9,7 @@ from playwright.async_api import Page, ViewportSize, expect
 
 from agentsd.web.ui.pages import PAGES
 from tests.ui.conftest import Visit
+from tests.ui.opening import settled
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -30,7 +31,7 @@ async def violations(page: Page) -> list[str]:
 async def test_a_page_is_accessible(visit: Visit, name: str) -> None:
     """As it stands once it is loaded: light and wide, dark and on a phone, where nothing scrolls sideways."""
     page = await visit(f"/ui/{name}?agent=clerk", color_scheme="light")
-    await page.wait_for_load_state("networkidle")
+    await settled(page)
     assert await violations(page) == []
     await page.emulate_media(color_scheme="dark")
     await page.set_viewport_size(PHONE)

@@ -14,6 +14,7 @@ from tests.conftest import url_with
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.opening import commit, opened
 from tests.ui.site import KEY, Site
+from tests.ui.test_accessibility import violations
 from tests.ui.test_signing_in import ADMIN, ANN, sign_in, users
 
 PLAIN = "llm: {provider: echo.local}\n"
@@ -209,3 +210,57 @@ async def test_the_built_in_agent(visit: Visit) -> None:
     for name in ("Suspend", "Delete", "Set default"):
         await expect(page.get_by_role("button", name=name)).to_be_hidden()
     await expect(page.locator("#actions a:visible")).to_have_count(0)
+
+
+LONG = "You sell anvils to whoever asks for one. " * 20
+PROSE = PLAIN.replace("{", "{{").replace("}", "}}") + "name: Prose\nsystem_prompt: |\n  {first}\n{more}"
+
+
+async def test_a_diff_fits_the_page(visit: Visit, site: Site) -> None:
+    """Long lines wrap, the words that changed are marked, and what is long is folded until asked for."""
+    more = "".join(f"  Rule {number}.\n" for number in range(80))
+    page = await opened(visit, site, "prose.yaml", PROSE.format(first=LONG.strip(), more="  End.\n"))
+    changed = LONG.replace("anvils", "hammers", 1).strip()
+    site.home.write("prose.yaml", PROSE.format(first=changed, more=more))
+    newest = page.locator("#revisions > li").first
+    await expect(newest.locator("mark").first).to_have_text("anvils")
+    await expect(newest.locator("mark").nth(1)).to_have_text("hammers")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await expect(newest).not_to_contain_text("Rule 79.")
+    await newest.get_by_role("button", name=re.compile(r"^Show \d+ more lines$")).press("Enter")
+    await expect(newest).to_contain_text("+Rule 79.")
+    await page.set_viewport_size({"width": 390, "height": 844})
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert await violations(page) == []
+
+
+async def test_a_prompt_file_is_read_and_edited(visit: Visit, site: Site) -> None:
+    """Its text, the diff of an edit, and then the file, its commit, and the agent that has it."""
+    site.home.write("prompts/polite.md", "Be polite.\nBe brief.\n")
+    site.git("add", "-A", "--", "agents.d/prompts")
+    site.git("commit", "-q", "-m", "a prompt", "--", "agents.d/prompts")
+    page = await opened(
+        visit, site, "polite.yaml", "name: Polite\nsystem_prompt_file: prompts/polite.md\n" + PLAIN
+    )
+    button = page.get_by_role("button", name="Show and edit: prompts/polite.md")
+    await button.press("Enter")
+    text = page.get_by_label("System prompt")
+    await expect(text).to_have_value("Be polite.\nBe brief.\n")
+    await text.fill("Be polite.\nBe very brief.\n")
+    await page.locator(DIALOG).get_by_role("button", name="Review").press("Enter")
+    await expect(page.locator(DIALOG).locator("mark")).to_have_text(" very")
+    assert await violations(page) == []
+    await confirm(page, "Save")
+    await expect(page.locator("#outcome")).to_contain_text("prompts/polite.md is written")
+    assert site.read("prompts/polite.md") == "Be polite.\nBe very brief.\n"
+    assert "write-text polite" in site.git("log", "-1", "--format=%s", "--", "agents.d/prompts/polite.md")
+    await expect(page.locator("#revisions > li").first).to_contain_text("by default/local")
+
+
+async def test_an_edit_that_is_not_committed_names_no_commit(visit: Visit, site: Site) -> None:
+    """HEAD does not contain it."""
+    page = await opened(visit, site, "draft.yaml", "name: Draft\n" + PLAIN)
+    site.home.edit("draft.yaml", "Draft", "Drafted")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Drafted")
+    await expect(page.locator("#overview")).to_contain_text("not committed")
+    await expect(page.locator("#revisions > li").first).to_contain_text("not committed")

@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.async_api import Page, expect
 
-from tests.e2e.home import Home, echo
+from tests.e2e.home import REPOSITORY, Home, echo
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.site import Site
+from tests.ui.test_accessibility import violations
 
 PLAIN = "llm: {provider: echo.local}\n"
 
@@ -99,3 +100,52 @@ async def test_a_page_after_the_other(visit: Visit, new_site: NewSite) -> None:
 def _crowd(home: Home) -> None:
     for number in range(60):
         home.write(f"crowd/m{number:02}.yaml", echo("yes", name=f"Member {number}"))
+
+
+async def test_refused_files_are_rows(visit: Visit, site: Site) -> None:
+    """An agent whose file is refused is not Ready; one that never was an agent is there, with the place."""
+    site.home.write("refused/old.yaml", "name: Old\n" + PLAIN)
+    page = await visit("/ui/agents?owner=refused")
+    row = page.locator('tr[data-slug="refused/old"]')
+    await expect(row).to_contain_text("Ready")
+    site.home.write("refused/old.yaml", "name: Old\nllm: {provider: echo.loca}\n")
+    site.home.write("refused/new.yaml", "name: New\nllm:\n  provider: echo.loca\n")
+    await expect(row).to_contain_text("File refused")
+    await expect(row).to_contain_text("agents.d/refused/old.yaml:2:")
+    new = page.locator('tr[data-path="refused/new.yaml"]')
+    await expect(new).to_contain_text("agents.d/refused/new.yaml:3:13")
+    await expect(page.locator("#count")).to_have_text("1 agent matches, 1 file refused")
+    await page.get_by_label("Condition").select_option(label="File refused")
+    await expect(page.locator("tr[data-path]")).to_have_count(2)
+    assert await violations(page) == []
+    await new.get_by_role("link").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("No such agent")
+    await expect(page.locator("#content")).to_contain_text("agents.d/refused/new.yaml:3:13")
+    await page.goto(f"{site.url}/ui/agent?agent=refused~old")
+    await expect(page.locator("#file-fault")).to_contain_text("until then the version before it is served")
+    for name in ("old", "new"):
+        (site.agents / f"refused/{name}.yaml").unlink()
+
+
+async def test_samples_and_empty_folders_name_the_next_step(visit: Visit, new_site: NewSite) -> None:
+    """Where there is no agent, what to do; of one with the samples' key, that it needs one of its own."""
+    site = await new_site("--write-back", "files", prepare=_empty)
+    page = await visit("/ui/agents", at=site)
+    await expect(page.locator("#empty")).to_contain_text("There is no agent yet.")
+    await expect(page.locator("#empty pre")).to_contain_text("provider: echo.local")
+    assert await violations(page) == []
+    link = page.get_by_role("link", name="Make the first agent")
+    assert await link.get_attribute("href") == "/ui/edit?new"
+    site.home.write("writer.yaml", (REPOSITORY / "agents.d/writer.yaml").read_text())
+    row = page.locator('tr[data-slug="writer"]')
+    await expect(row).to_contain_text("Needs setup")
+    await expect(row).to_contain_text("published key")
+    await row.get_by_role("link").click()
+    await expect(page.get_by_text("Writer needs setup before it can answer.")).to_be_visible()
+    await expect(page.get_by_role("link", name="Edit it")).to_be_visible()
+
+
+def _empty(home: Home) -> None:
+    for file in home.agents.rglob("*.yaml"):
+        file.unlink()
+    home.env["SOPS_AGE_KEY_FILE"] = str(REPOSITORY / "deploy/demo/age-key.txt")

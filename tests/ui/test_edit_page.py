@@ -267,3 +267,54 @@ async def test_a_change_may_wait_on_a_branch(visit: Visit, new_site: NewSite) ->
     await page.get_by_role("button", name="Save", exact=True).click()
     await expect(page.get_by_role("main").get_by_role("status")).to_contain_text("waits on the branch")
     assert "Waits" not in site.read("helper.yaml")
+
+
+async def test_an_empty_form_makes_no_agent(visit: Visit, site: Site) -> None:
+    """It needs a name and a provider; what is wrong is in sight, neither under the head nor under the bar."""
+    before = site.git("rev-parse", "HEAD")
+    page = await visit("/ui/edit?new", viewport={"width": 1000, "height": 500})
+    await page.get_by_role("button", name="Review and save").click()
+    await expect(field(page, "name").locator(".error")).to_have_text("Give it a name")
+    await field(page, "name").get_by_role("textbox").fill("Somebody")
+    await page.get_by_role("button", name="Review and save").click()
+    error = field(page, "llm_provider_config.provider").locator(".error")
+    await expect(error).to_contain_text("Choose a provider")
+    covered = """(error) => {
+      const { left, top, bottom } = error.getBoundingClientRect();
+      return [top + 1, bottom - 1].some((y) => !error.contains(document.elementFromPoint(left + 2, y)));
+    }"""
+    assert not await error.evaluate(covered)
+    assert site.git("rev-parse", "HEAD") == before
+
+
+async def test_a_key_of_a_fallback_is_typed_as_a_key(visit: Visit, site: Site) -> None:
+    """In a field of its own, hidden, and sealed; where one is removed, the keys of the next are asked for."""
+    commit(site, "fallen.yaml", "name: Fallen\nllm: {provider: echo.local}\n")
+    page = await at_form(visit, site, "fallen")
+    section = page.locator("[data-section='llm_provider_config']")
+    await section.locator("summary").first.click()
+    for number, (vendor, key) in enumerate({"groq.com": SECRET, "mistral.ai": OTHER}.items()):
+        at = f"llm_provider_config.fallback[{number}]"
+        await section.get_by_role("button", name="Add a fallback").click()
+        await field(page, f"{at}.provider").get_by_role("combobox").select_option(label=vendor)
+        await field(page, f"{at}.model").get_by_role("textbox").fill("small")
+        secret = field(page, f"{at}.api_key").locator("input")
+        assert await secret.get_attribute("type") == "password"
+        await secret.fill(key)
+    assert await violations(page) == []
+    await save(page)
+    await page.wait_for_url("**/ui/agent?agent=fallen")
+    fallbacks = opened(site, "fallen.yaml")["llm"]["fallback"]
+    assert [one["api_key"] for one in fallbacks] == [SECRET, OTHER]
+    assert SECRET not in await page.content()
+    await page.goto(f"{site.url}/ui/edit?agent=fallen")
+    await section.locator("summary").first.click()
+    await section.get_by_role("button", name="Remove fallback 1").click()
+    await page.get_by_role("button", name="Review and save").click()
+    left = field(page, "llm_provider_config.fallback[0].api_key")
+    await expect(left).to_contain_text("API key is needed")
+    await left.locator("input").fill(OTHER)
+    await save(page)
+    await page.wait_for_url("**/ui/agent?agent=fallen")
+    (fallback,) = opened(site, "fallen.yaml")["llm"]["fallback"]
+    assert (fallback["provider"], fallback["api_key"]) == ("mistral.ai", OTHER)

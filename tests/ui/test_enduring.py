@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.ui.conftest import NewSite, Visit
-from tests.ui.opening import commit, opened
+from tests.ui.opening import commit, opened, settled
 from tests.ui.site import Site
 
 ECHO = "llm: {provider: echo.local}\n"
@@ -54,7 +54,7 @@ async def test_a_long_name_keeps_to_a_narrow_page(visit: Visit, site: Site) -> N
     for name in ("edit", "chat", "voice"):
         await page.goto(f"{site.url}/ui/{name}?agent={path.replace('/', '~')}")
         await expect(page.locator(".switcher-button")).to_contain_text("Ж")
-        await page.wait_for_load_state("networkidle")
+        await settled(page)
         assert await page.evaluate(wide) <= 0, name
     assert (await page.title()).endswith("· Voicebot · agentsd")
 

@@ -13,6 +13,7 @@ from agentsd.web.ui.pages import PAGES
 from tests.e2e.home import Home
 from tests.ui.chromium import SPOKEN
 from tests.ui.conftest import NewSite, Visit
+from tests.ui.opening import settled
 from tests.ui.site import Site
 from tests.vendors.openai_server import OpenAIServer
 
@@ -63,7 +64,7 @@ async def test_on_every_page(visit: Visit, hostile: Site) -> None:
     for one in PAGES:
         await page.goto(f"{hostile.url}/ui/{one.name}?agent=probe")
         await expect(page.locator(".switcher-button")).to_contain_text(IMAGE)
-        await page.wait_for_load_state("networkidle" if one.name in ("agent", "edit") else "load")
+        await settled(page)
         await inert(page)
     await page.goto(f"{hostile.url}/ui/agent?agent=probe")
     await expect(page.get_by_text(TEMPLATE).first).to_be_visible()

@@ -11,6 +11,7 @@ from playwright.async_api import expect
 
 from agentsd.web.ui.pages import PAGES
 from tests.ui.conftest import NewSite, Visit
+from tests.ui.opening import settled
 from tests.ui.site import KEY
 from tests.ui.test_signing_in import ADMIN, ANN, users
 from tests.ui.test_sync_page import away
@@ -59,7 +60,7 @@ async def test_every_page_works(visit: Visit, new_site: NewSite, postgres_url: s
             await page.goto(f"{site.url}/ui/{one.name}?agent=acme~sales")
             await expect(page.locator(".switcher-button")).to_contain_text("Sales")
             await expect(page.get_by_role("heading", level=1)).to_be_visible()
-            await page.wait_for_load_state("networkidle" if kind.postgres else "load")
+            await settled(page)
             await expect(page.locator("main")).to_have_text(re.compile(r"[\s\S]{60}"), use_inner_text=True)
             assert KEY not in await page.content(), one.name
             if kind.postgres:

@@ -232,3 +232,19 @@ async def test_a_full_house(visit: Visit, new_site: NewSite) -> None:
         await others[0].close()
         await page.get_by_role("button", name="Call again").click()
         await expect(page.locator("#status")).to_have_text("Waiting for you")
+
+
+async def test_the_next_call_keeps_the_transcript(visit: Visit) -> None:
+    """What was said stays above it, until it is cleared."""
+    page = await visit("/ui/voice?agent=clerk", before=RECORDER)
+    await write(page, "The first call")
+    await said(page, "agent", ANSWER)
+    await page.get_by_role("button", name="Hang up").click()
+    await write(page, "The second call")
+    await said(page, "you", "The second call")
+    talk = page.locator(".talk")
+    await expect(talk).to_contain_text("The first call")
+    await expect(talk).to_contain_text("a new call")
+    await page.get_by_role("button", name="Hang up").click()
+    await page.get_by_role("button", name="Clear the transcript").press("Enter")
+    await expect(talk).to_be_empty()

@@ -53,6 +53,8 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("GET", "/api/agents/{agent}"): "reader",
     ("GET", "/api/agents/{agent}/revisions"): "reader",
     ("GET", "/api/agents/{agent}/values"): "reader",
+    ("GET", "/api/agents/{agent}/files"): "reader",
+    ("GET", "/api/agents/{agent}/files/{path}"): "holder",
     ("POST", "/api/agents/{agent}/select"): "reader",
     ("POST", "/api/agents/{agent}/test"): "reader",
     ("GET", "/v1/models/{model}"): "reader",
@@ -72,6 +74,7 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("DELETE", "/api/agents/{agent}"): "writer",
     ("POST", "/api/agents/{agent}/set-default"): "writer",
     ("POST", "/api/agents/{agent}/rollback"): "writer",
+    ("PUT", "/api/agents/{agent}/files/{path}"): "writer",
     ("POST", "/api/agents"): "creator",
     ("POST", "/api/users/{user}/tokens"): "admin",
     ("DELETE", "/api/users/{user}/tokens/{name}"): "admin",
@@ -133,6 +136,7 @@ def request_of(method: str, path: str, ref: str) -> dict[str, Any]:
         ("PATCH", "/api/agents/{agent}"): changed,
         ("DELETE", "/api/agents/{agent}"): changed,
         ("POST", "/api/agents/{agent}/set-default"): {"headers": STALE},
+        ("PUT", "/api/agents/{agent}/files/{path}"): {"json": {"text": "Changed."}, "headers": STALE},
         ("POST", "/api/agents/{agent}/rollback"): {"json": {"version": 1}, "headers": STALE},
     }
     return target | special.get((method, path), {})

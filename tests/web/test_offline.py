@@ -68,66 +68,6 @@ async def test_sentences_over_http(offline: Stack, count: int) -> None:
     assert rate <= MOST, pairs
 
 
-SPOKEN = ("mp3", "opus", "aac", "flac", "wav", "pcm")
-RECORDED = {
-    "webm": ("webm", "libopus"),
-    "ogg": ("ogg", "libopus"),
-    "m4a": ("ipod", "aac"),
-    "mp4": ("mp4", "aac"),
-    "mpeg": ("mpeg", "mp2"),
-    "mpga": ("mp3", "libmp3lame"),
-    "alac.m4a": ("ipod", "alac"),
-    "mulaw.wav": ("wav", "pcm_mulaw"),
-    "float.wav": ("wav", "pcm_f32le"),
-}
-"""File name's end → container and codec, as people's programs write them."""
-
-
-def recorded(wav: bytes, container: str, codec: str) -> bytes:
-    """A recording in another format."""
-    import av
-
-    file = io.BytesIO()
-    with av.open(io.BytesIO(wav)) as source, av.open(file, "w", format=container) as out:
-        stream: Any = out.add_stream(codec, rate=48_000)
-        for frame in source.decode(audio=0):
-            frame.pts = None
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    return file.getvalue()
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(900)
-async def test_every_format_over_http(offline: Stack) -> None:
-    """Spoken in each format and recorded in each: at most 15 % of the words are wrong."""
-    pairs: dict[str, list[tuple[str, str]]] = {}
-    async with client_of(offline) as client:
-
-        async def check(name: str, sentence: str, file: tuple[str, bytes, str]) -> None:
-            answer = await client.audio.transcriptions.create(model="offline", file=file)
-            pairs.setdefault(name, []).append((sentence, answer.text))
-
-        for sentence in SENTENCES[:3]:
-            for name in SPOKEN:
-                speech = await client.audio.speech.create(
-                    model="offline",
-                    voice="any",
-                    input=sentence,
-                    response_format=name,  # type: ignore[arg-type]
-                )
-                kind = "audio/pcm;rate=24000" if name == "pcm" else "application/octet-stream"
-                await check(f"out {name}", sentence, (f"said.{name}", speech.content, kind))
-                if name != "wav":
-                    continue
-                for end, (container, codec) in RECORDED.items():
-                    data = recorded(speech.content, container, codec)
-                    await check(f"in {end}", sentence, (f"said.{end}", data, "application/octet-stream"))
-    rates = {name: error_rate(each) for name, each in pairs.items()}
-    print(", ".join(f"{name} {rate:.1%}" for name, rate in rates.items()))
-    assert max(rates.values()) <= MOST, rates
-
-
 async def test_the_official_client_chats_and_embeds(offline: Stack) -> None:
     """The same agent thinks, streamed, and embeds."""
     async with client_of(offline) as client:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from agentsd.audio.container import find_container, is_later_part
 from agentsd.audio.resampler import Resampler
 from agentsd.core.errors import RecordingRefused
 
@@ -24,26 +25,10 @@ SAMPLE_RATES = range(4_000, 768_001)
 CHANNELS_MAX = 64
 BAD_PACKETS_MAX = 200
 """Packets that may fail to decode: a recording with a few damaged ones is still heard."""
-TAGS_MAX = 4
-"""ID3 tags before the first frame."""
-SNIFFED_BYTES = 8 << 10
-"""Bytes at the start in which the first frame of MPEG audio must begin."""
 FORMATS_HINT = "send WAV, MP3, MP4, M4A, MPEG, OGG, Opus, WebM, FLAC, AAC, AIFF, CAF or AMR"
+_PART_HINT = "it begins in the middle of a recording: send that whole, from its first part"
 
 _PROBED_BYTES = 4 << 20
-_MP4_BOXES = frozenset((b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide"))
-_MAGIC = (
-    (0, b"OggS", "ogg"),
-    (0, b"fLaC", "flac"),
-    (0, b"\x1aE\xdf\xa3", "matroska"),
-    (0, b"\0\0\1\xba", "mpeg"),
-    (0, b"#!AMR", "amr"),
-    (0, b"caff", "caf"),
-    (0, b".snd", "au"),
-    (8, b"WAVE", "wav"),
-    (8, b"AIFF", "aiff"),
-    (8, b"AIFC", "aiff"),
-)
 _CODEC_WHITELIST = (
     "aac,aac_fixed,aac_latm,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,alac,amrnb,amrwb,flac,gsm,gsm_ms,libgsm,"
     "libopencore_amrnb,libopencore_amrwb,libopus,mp1,mp1float,mp2,mp2float,mp3,mp3float,opus,pcm_alaw,"
@@ -65,34 +50,6 @@ def can_decode() -> bool:
     return find_spec("av") is not None
 
 
-def find_container(data: bytes) -> str | None:
-    """Return FFmpeg's name of the container at the start of ``data``; None for an unknown one."""
-    for offset, magic, name in _MAGIC:
-        if data[offset : offset + len(magic)] == magic:
-            return name
-    return "mov" if data[4:8] in _MP4_BOXES else _find_elementary_stream(data)
-
-
-def _find_elementary_stream(data: bytes) -> str | None:
-    """Return the name for frames without a container: MPEG audio, or AAC in ADTS; tags may precede them."""
-    start = 0
-    for _ in range(TAGS_MAX):
-        if data[start : start + 3] != b"ID3" or len(data) < start + 10:
-            break
-        size = 0
-        for byte in data[start + 6 : start + 10]:
-            size = size << 7 | byte & 0x7F
-        start += 10 + size
-    if data[start : start + 4] == b"fLaC":
-        return "flac"
-    for at in range(start, min(len(data) - 1, start + SNIFFED_BYTES)):
-        if data[at] == 0xFF and data[at + 1] & 0xE0 == 0xE0:
-            layer = data[at + 1] & 0x06
-            if layer or data[at + 1] & 0xF0 == 0xF0:
-                return "mp3" if layer else "aac"
-    return "mp3" if start else None
-
-
 def decode_file(data: bytes, rate: int, seconds_max: float) -> bytes:
     """Return the first track of sound in ``data`` as PCM at ``rate`` hertz; channels are mixed.
 
@@ -100,7 +57,8 @@ def decode_file(data: bytes, rate: int, seconds_max: float) -> bytes:
     """
     container = find_container(data)
     if container is None:
-        raise RecordingRefused("is not in a known format", hint=FORMATS_HINT)
+        hint = _PART_HINT if is_later_part(data) else FORMATS_HINT
+        raise RecordingRefused("is not in a known format", hint=hint)
     import av
 
     try:

@@ -14,6 +14,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from agentsd.audio.resampler import Resampler
@@ -98,6 +99,9 @@ class Encoder(Protocol):
     def finish(self) -> bytes:
         """Return the rest."""
 
+    def close(self) -> None:
+        """Give up the codec; without effect after ``finish``."""
+
 
 class WavEncoder:
     """Encoder that adds a WAV header of unknown length, or nothing."""
@@ -114,9 +118,15 @@ class WavEncoder:
         """Return the header of a stream without sound."""
         return self.encode(b"")
 
+    def close(self) -> None:
+        """Do nothing: there is no codec."""
+
 
 class CodecEncoder:
-    """Encoder by PyAV, of PCM at ``rate`` hertz. The container's header is ready with the first sound."""
+    """Encoder by PyAV, of PCM at ``rate`` hertz. The container's header is ready with the first sound.
+
+    One that is not closed stays in memory until the garbage collector finds it: 3 MB of FLAC.
+    """
 
     def __init__(self, form: SpeechFormat, rate: int) -> None:
         import av
@@ -125,6 +135,7 @@ class CodecEncoder:
         self._resampler = Resampler(rate, self._rate)
         self._sink = _Sink()
         self._samples = 0
+        self._lock = Lock()  # a stream may be given up while a thread encodes
         options = {"flush_packets": "1", **dict(form.options)}
         self._file = av.open(self._sink, "w", format=form.container, container_options=options)
         self._stream: Any = self._file.add_stream(form.codec, rate=self._rate)
@@ -136,15 +147,22 @@ class CodecEncoder:
 
     def encode(self, pcm: bytes) -> bytes:
         """Return the packets that are ready after ``pcm``."""
-        return self._write(self._resampler.take(pcm))
+        with self._lock:
+            return self._write(self._resampler.take(pcm))
 
     def finish(self) -> bytes:
         """Return the rest, and the container's end."""
-        head = self._write(self._resampler.take(b"", last=True))
-        if self._samples:
-            self._file.mux(self._stream.encode(None))
-        self._file.close()
-        return head + self._sink.take()
+        with self._lock:
+            head = self._write(self._resampler.take(b"", last=True))
+            if self._samples:
+                self._file.mux(self._stream.encode(None))
+            self._file.close()
+            return head + self._sink.take()
+
+    def close(self) -> None:
+        """Give up the codec; without effect after ``finish``."""
+        with self._lock:
+            self._file.close()
 
     def _write(self, pcm: bytes) -> bytes:
         if pcm:
@@ -209,16 +227,21 @@ async def encode_stream(
     """Encode a stream of PCM as it comes; closing it closes ``chunks``."""
     encoder: Encoder | None = None
     importing = asyncio.create_task(asyncio.to_thread(import_codecs)) if form.codec else None
-    async with aclosing(_cut_pieces(chunks, int(PIECE_SECONDS * rate) * 2)) as pieces:
-        async for piece in pieces:
-            if encoder is None:
-                encoder = await _make_encoder(importing, form, rate)
-            if data := await _run(form, encoder.encode, piece):
-                yield data
-    if encoder is None:
-        encoder = await _make_encoder(importing, form, rate)
-    if data := await _run(form, encoder.finish):
-        yield data
+    try:
+        async with aclosing(_cut_pieces(chunks, int(PIECE_SECONDS * rate) * 2)) as pieces:
+            async for piece in pieces:
+                if encoder is None:
+                    encoder = await _make_encoder(importing, form, rate)
+                if data := await _run(form, encoder.encode, piece):
+                    yield data
+        if encoder is None:
+            encoder = await _make_encoder(importing, form, rate)
+        last, encoder = await _run(form, encoder.finish), None
+        if last:
+            yield last
+    finally:
+        if encoder is not None and form.codec:  # in a thread, since another one may be encoding
+            asyncio.get_running_loop().run_in_executor(None, encoder.close)
 
 
 async def _make_encoder(importing: asyncio.Task[None] | None, form: SpeechFormat, rate: int) -> Encoder:

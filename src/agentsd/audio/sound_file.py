@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from agentsd.audio.decoder import can_decode, decode_file, find_container, make_too_long_error
+from agentsd.audio.container import find_container
+from agentsd.audio.decoder import can_decode, decode_file, make_too_long_error
 from agentsd.audio.wav import BadWav, Sound, read_wav
 from agentsd.core.errors import FunctionFailed, LimitExceeded, RecordingRefused, WorkerFailed
 from agentsd.sandbox.limits import CallLimits

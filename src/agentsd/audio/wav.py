@@ -106,7 +106,8 @@ def parse_wav_header(data: bytes) -> WavHeader | None:
 def read_wav(data: bytes) -> Sound:
     """Read a whole WAV file; channels are mixed. Raises ``BadWav``.
 
-    A length that is not given, or too long, ends with the file.
+    A length that is not given (0, too) or too long ends with the file: programs that stream write the header
+    before they know it.
     """
     if not _is_riff(data):
         raise BadWav("it does not begin with a WAV header")
@@ -118,9 +119,8 @@ def read_wav(data: bytes) -> Sound:
         elif name == b"data":
             if form is None:
                 break
-            return Sound(
-                form.rate, mix_to_mono(_convert_to_16_bit(bytes(view[begin:end]), form), form.channels)
-            )
+            samples = view[begin : end if end > begin else len(data)]
+            return Sound(form.rate, mix_to_mono(_convert_to_16_bit(bytes(samples), form), form.channels))
     raise BadWav("it contains no audio")
 
 

@@ -44,7 +44,8 @@ def list_options(command: click.Command, flags: Mapping[str, Any]) -> list[str]:
         value = flags.get(option.name or "")
         if option.name in _PARENT_OPTIONS or value is None or value is False:
             continue
-        given += [option.opts[0]] if value is True else [option.opts[0], str(value)]
+        words = value if isinstance(value, tuple) else () if value is True else (value,)
+        given += [option.opts[0], *map(str, words)]
     return given
 
 

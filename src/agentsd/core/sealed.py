@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+SAMPLE_RECIPIENT = "age1vjz8jfwqcktmc3hvjy9sw8tzx4lwazlmajhtxvwfp489mc2wfamskssp60"
+"""Recipient of ``deploy/demo/age-key.txt``, which is published: it seals the samples' placeholders only."""
+
 _BEGIN = "ENC[AES256_GCM,"
 
 

@@ -34,7 +34,8 @@ from agentsd.core.violations import Violation
 from agentsd.files.atomic.lease import BeingWritten, read_at_rest
 from agentsd.files.budget import DEFAULT_LIMITS, TreeBudget, TreeLimits
 
-ATTACHMENT_SUFFIXES = (".md", ".txt", ".pdf")
+TEXT_SUFFIXES = (".md", ".txt")
+ATTACHMENT_SUFFIXES = (*TEXT_SUFFIXES, ".pdf")
 ATTACHMENT_MAX = 16 << 20
 
 FileSignature = tuple[int, int, int, int]

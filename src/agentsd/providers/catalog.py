@@ -102,6 +102,11 @@ class Catalog:
         vendor = self.of(kind).get(provider)
         return vendor.settings.destinations() if vendor else None
 
+    def list_missing(self, kind: str, provider: str) -> tuple[str, ...]:
+        """Return the packages and programs that a provider needs and that are not installed here."""
+        vendor = self.of(kind).get(provider)
+        return tuple(need.name for need in vendor.needs.missing()) if vendor and vendor.needs else ()
+
     def make_masker(self) -> Masker:
         """Return a masker that knows the secret fields of all vendors, those of plug-ins included."""
         vendors = (vendor for kind in SECTIONS for vendor in self.of(kind).values())

@@ -28,7 +28,7 @@ from agentsd.providers.errors import (
 from agentsd.providers.limits import DIMENSIONS_MAX, SPEECH_BYTES_MAX, TRANSCRIPT_CHARACTERS_MAX
 from agentsd.providers.llm.answer_stream import AnswerStream, complete_answer
 from agentsd.providers.llm.completion import Normalizer
-from agentsd.providers.options import ListeningOptions, SpeechOptions, tune_client
+from agentsd.providers.options import EmbeddingOptions, ListeningOptions, SpeechOptions, tune_client
 from agentsd.providers.redaction import Redactor
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.transport.text_chunks import is_speakable
@@ -178,6 +178,12 @@ class GuardedSTT(_GuardedProvider[STT]):
 
 class GuardedEmbedding(_GuardedProvider[Embedding]):
     """Guarded ``Embedding``."""
+
+    def tune(self, options: EmbeddingOptions) -> GuardedEmbedding:
+        """Return this embedder with ``options``: see ``providers.options``."""
+        with self.contained():
+            tuned = tune_client(self.client, self.who.vendor, options)
+            return GuardedEmbedding(tuned, self.who, self.redactor)
 
     @property
     def space(self) -> str:

@@ -1,4 +1,4 @@
-"""Options of one request that change how a provider speaks or listens, beside what its manifest sets.
+"""Options of one request that change how a provider speaks, listens or embeds, beside its manifest.
 
 A client that has some has a method ``tune(options)``, which returns a client for one request: it shares
 everything with the first and is not closed. Whatever it does not have, it refuses by name
@@ -41,7 +41,7 @@ class ListeningOptions:
     ``segments`` and ``words`` ask for times; a provider without times of segments sends the text alone.
     """
 
-    language: str | None = None  # ISO 639-1
+    language: str | None = None  # ISO 639-1, perhaps with a region: en, pt-BR
     prompt: str | None = None
     temperature: float | None = None
     segments: bool = False
@@ -58,6 +58,17 @@ class ListeningOptions:
             "translation": self.translate,
         }
         return [name for name, is_asked in asked.items() if is_asked]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingOptions:
+    """Options of vectors. ``dimensions`` None is the manifest's, or the model's own."""
+
+    dimensions: int | None = None
+
+    def list_requested(self) -> list[str]:
+        """Return the fields of the request that need a provider which has them."""
+        return ["dimensions"] if self.dimensions is not None else []
 
 
 def tune_client(client: P, vendor: str, options: ProviderOptions) -> P:
@@ -100,8 +111,9 @@ def is_language(asked: str | None, spoken: str | None) -> bool:
     """Return whether a requested language is the one that is set already: ``en`` and ``en-GB`` are one."""
     if asked is None or spoken is None:
         return asked is None
-    return _get_primary(asked) == _get_primary(spoken)
+    return get_primary_language(asked) == get_primary_language(spoken)
 
 
-def _get_primary(language: str) -> str:
+def get_primary_language(language: str) -> str:
+    """Return the code of a language without region and script: ``en`` of ``en-US``, as Whisper takes it."""
     return language.replace("_", "-").partition("-")[0].lower()

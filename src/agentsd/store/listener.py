@@ -28,6 +28,7 @@ from agentsd.store.queries.versions import VERSIONS_CHANNEL, Head, load_head, no
 __all__ = ["VERSIONS_CHANNEL", "Listener", "Notification", "notify_listeners"]
 
 _BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
+READ_ONLY_LOOK_SECONDS = 1.0  # between looks for a server that takes writes, while this one does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,10 @@ class Listener:
 
         Silence is answered by a query: on an old primary that was left running, it would last for ever.
         """
+        read_only = False
         while True:
-            async with aclosing(connection.notifies(timeout=self._heartbeat)) as notes:
+            pause = min(self._heartbeat, READ_ONLY_LOOK_SECONDS) if read_only else self._heartbeat
+            async with aclosing(connection.notifies(timeout=pause)) as notes:
                 async for note in notes:
                     self.contact = monotonic()
                     if note.channel == self._channel:

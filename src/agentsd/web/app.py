@@ -11,6 +11,7 @@ from agentsd.services.turn_records.sinks import TurnSinks
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
 from agentsd.web.context import (
+    ABILITIES,
     AGENT_VIEWS,
     APP_CONTEXT,
     CLOSING,
@@ -30,14 +31,16 @@ from agentsd.web.openai.responses.store import ResponseStore
 from agentsd.web.openapi import handlers as openapi
 from agentsd.web.rest import audit, events, health, markdown, providers, schema, session, sync, users
 from agentsd.web.rest import git_webhook as hooks
+from agentsd.web.rest.agents import files, revisions, values
 from agentsd.web.rest.agents import probe as testing
 from agentsd.web.rest.agents import read as agents
-from agentsd.web.rest.agents import revisions, values
 from agentsd.web.rest.agents import select as selection
 from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
+from agentsd.web.views.abilities import AbilityCache
 from agentsd.web.views.agent_cache import AgentViewCache
+from agentsd.web.views.run_changes import RunChangesCache
 
 
 def create_app(parts: AppContext) -> web.Application:
@@ -50,7 +53,11 @@ def create_app(parts: AppContext) -> web.Application:
     app[APP_CONTEXT] = parts
     app[WEB_METRICS] = web_metrics
     app[TURN_SINKS] = TurnSinks(parts.metrics)
-    app[AGENT_VIEWS] = AgentViewCache(parts.catalog.make_masker(), parts.catalog.destinations)
+    app[ABILITIES] = AbilityCache(parts.catalog.make_masker(), parts.catalog.destinations)
+    app[AGENT_VIEWS] = AgentViewCache(
+        parts.catalog.make_masker(), parts.catalog.destinations, parts.catalog.list_missing
+    )
+    app[sync.RUN_CHANGES] = RunChangesCache()
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[responses.RESPONSES] = ResponseStore()
     app[CLOSING] = asyncio.Event()
@@ -74,6 +81,7 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *session.make_routes(),
         *revisions.make_routes(),
         *values.make_routes(),
+        *files.make_routes(),
         *providers.make_routes(),
         *schema.make_routes(),
         *sync.make_routes(),

@@ -23,6 +23,7 @@ from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.auth import AccessPolicy
 from agentsd.web.middleware.policies import Policies
 from agentsd.web.middleware.webhook_signature import GitWebhook
+from agentsd.web.views.abilities import AbilityCache
 from agentsd.web.views.agent_cache import AgentViewCache
 
 KEEP_ALIVE_SECONDS = 5.0
@@ -58,6 +59,7 @@ class AppContext:
 
 
 APP_CONTEXT = web.AppKey("parts", AppContext)
+ABILITIES = web.AppKey("abilities", AbilityCache)
 AGENT_VIEWS = web.AppKey("views", AgentViewCache)
 TURN_SINKS = web.AppKey("turn_sinks", TurnSinks)
 WEB_METRICS = web.AppKey("web_metrics", WebMetrics)

@@ -122,12 +122,19 @@ def test_an_edit_beside_another_one(sealed: Shell) -> None:
     assert path.read_text() == other
 
 
-@pytest.mark.parametrize("kind", ["missing", "passphrase", "command"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "text", "passphrase", "armored", "command"])
 def test_without_the_key(sealed: Shell, kind: str) -> None:
     """Commands that need none go on and name what is wrong; a plain manifest is edited all the same."""
     key = sealed.root / "key"
-    if kind == "passphrase":
-        key.write_bytes(b"age-encryption.org/v1\n-> scrypt 9Lg 18\n\xff\xfe\x00\n")
+    contents = {
+        "text": b"not a key\n",
+        "passphrase": b"age-encryption.org/v1\n-> scrypt 9Lg 18\n\xff\xfe\x00\n",
+        "armored": b"-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n-----END AGE ENCRYPTED FILE-----\n",
+    }
+    if kind == "folder":
+        key.mkdir()
+    elif kind in contents:
+        key.write_bytes(contents[kind])
     by_command = kind == "command"
     sealed.env(SOPS_AGE_KEY=None, SOPS_AGE_KEY_FILE=None if by_command else str(key))
     sealed.env(SOPS_AGE_KEY_CMD="false" if by_command else None)

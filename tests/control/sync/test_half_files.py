@@ -12,6 +12,7 @@ from typing import IO
 import pytest
 
 from agentsd.files.atomic import lease
+from agentsd.store.queries.agents import load_stored
 from tests.control.daemon import Daemon, daemon
 from tests.control.place import Place, echo
 
@@ -68,6 +69,20 @@ async def test_half_of_what_a_manifest_names(running: Daemon) -> None:
         prompt.write(" quick.")
         defaults.write("uage: fr\n")
     await running.applied(("update", "acme/b"), ("update", "acme/c"), ("update", "a"))
+
+
+async def test_half_of_a_user_file(running: Daemon) -> None:
+    """Its second token is not revoked while the file is written anew."""
+    tokens = "".join(f"  - {{name: {name}, sha256: {name * 64}, role: editor}}\n" for name in ("a", "b"))
+    path = running.place.root / "acme/_user.yaml"
+    running.place.write({"acme/_user.yaml": f"tokens:\n{tokens}"})
+    await other_edit(running, "one")
+    with writer(path, f"tokens:\n{tokens.splitlines()[0]}\n") as file:
+        await other_edit(running, "two")
+        async with running.place.database.transaction(snapshot=True) as connection:
+            users = (await load_stored(connection, "main")).users
+        assert len(users["acme"].tokens) == 2
+        file.write(tokens.splitlines()[1])
 
 
 async def test_a_removed_file_that_returns_in_pieces(running: Daemon) -> None:

@@ -6,7 +6,8 @@ import asyncio
 
 from agentsd.control.sync.reconciler import Reconciler, SyncOptions
 from agentsd.control.sync.syncer import RoundReport, Syncer
-from tests.control.place import Place, echo, make_checker
+from tests.control.place import Place, echo, make_checker, uid
+from tests.files.git.repositories import git
 from tests.runtime.world import Keys
 
 
@@ -36,3 +37,43 @@ async def test_reports_name_the_trigger_and_keep_their_order(place: Place, keys:
     await later
     await syncer.aclose()
     assert heard == [("watch", 1), ("api", 2), ("watch", 3)]
+
+
+async def test_what_is_not_committed_has_no_commit(place: Place, keys: Keys) -> None:
+    """A row has the commit that its files are of: none for an edit, or a prompt, that git does not know."""
+    git(place.root, "init", "-q", "-b", "main")
+    prompted = f"id: {uid(2)}\nname: Two\nsystem_prompt_file: prompts/a b.md\nllm: {{provider: echo.local}}\n"
+    place.write({"a.yaml": echo(1), "acme/b.yaml": prompted, "acme/prompts/a b.md": "Be kind.\n"})
+    git(place.root, "add", "-A")
+    git(place.root, "commit", "-q", "-m", "first")
+    syncer = Syncer(place.root, Reconciler(make_checker(keys), place.database), SyncOptions(), ignore)
+    await syncer.round(None)
+    head = git(place.root, "rev-parse", "HEAD")
+    assert await commits(place) == {"a": {head}, "acme/b": {head}}
+    place.write({"a.yaml": echo(1, reply="by hand"), "acme/prompts/a b.md": "Be brief.\n"})
+    await syncer.round(None)
+    assert await commits(place) == {"a": {head, None}, "acme/b": {head, None}}
+    place.write({"a.yaml": echo(1, reply="committed")})
+    git(place.root, "commit", "-q", "-a", "-m", "second")
+    await syncer.round(None)
+    assert (await commits(place))["a"] == {head, None, git(place.root, "rev-parse", "HEAD")}
+    await syncer.aclose()
+
+
+async def ignore(_: RoundReport) -> None:
+    """Nobody listens."""
+
+
+async def commits(place: Place) -> dict[str, set[str | None]]:
+    """The commits of the revisions of each agent; the row itself has that of its last one."""
+    async with place.database.transaction(snapshot=True) as connection:
+        cursor = await connection.execute(
+            "SELECT slug, commit, version FROM agent_revisions ORDER BY version"
+        )
+        revisions = await cursor.fetchall()
+        rows = dict(await (await connection.execute("SELECT slug, commit FROM agents")).fetchall())
+    found: dict[str, set[str | None]] = {}
+    for slug, commit, _ in revisions:
+        found.setdefault(slug, set()).add(commit)
+    assert rows == {slug: commit for slug, commit, _ in revisions}
+    return found

@@ -118,8 +118,8 @@ def test_backchannel_is_ignored_and_words_are_not() -> None:
 def test_an_echo_is_recognised_by_its_words() -> None:
     """Also with words that were misheard; short answers are the caller's own."""
     agent = "We are open from nine to five on all weekdays."
-    assert is_echo("open from nine to five", agent)
+    assert is_echo("open from nine to five on weekdays", agent)
     assert is_echo("we are open from line to five", agent)
-    assert not is_echo("nine", agent)
-    assert is_echo("nine", agent, suspected=True)
+    assert not is_echo("from nine to five", agent)  # a caller who makes sure
+    assert is_echo("from nine to five", agent, suspected=True)
     assert not is_echo("are you open on sunday mornings then", agent)

@@ -169,3 +169,24 @@ def test_halves_meet_however_a_text_is_cut(text: str, cuts: list[int], encoding:
         piece.encode()
         out += piece
     assert (out, held) == (data.decode(encoding), "")
+
+
+@pytest.mark.parametrize(
+    ("told", "calls", "right"),
+    [
+        ("tool_calls", False, "stop"),
+        ("stop", True, "tool_calls"),
+        ("", True, "tool_calls"),
+        ("", False, "stop"),
+        ("length", True, "length"),
+    ],
+)
+def test_the_reason_fits_the_answer(told: str, *, calls: bool, right: str) -> None:
+    """Clients run tools where it says so, whole and streamed; LocalAI says so for a plain text."""
+    deltas = [call("{}", name="f", id="1")] if calls else [{"content": "Hi"}]
+    assert passed(*deltas, finish=told)[-1]["finish_reason"] == right
+    message = {"role": "assistant", **deltas[0]}
+    answer = Normalizer(WHO, Redactor([KEY])).whole(
+        {"choices": [{"message": message, "finish_reason": told}]}
+    )
+    assert complete_answer(WHO, answer)["choices"][0]["finish_reason"] == right

@@ -297,3 +297,18 @@ async def test_a_call_that_breaks_ends_with_an_error_event(stack: Stack) -> None
     assert (event["type"], event["error"]["code"]) == ("error", "internal")
     assert CANARY not in str(event)
     assert (end.type, end.data) == (WSMsgType.CLOSE, 1011)
+
+
+async def test_the_files_of_a_page_are_not_lines_of_the_log(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A view reads some thirty of them; one that is missing is worth a line."""
+    caplog.set_level(logging.INFO)
+    for path in ("/ui/agents", "/ui/static/x/js/shell.js", "/ui/static/x/js/none.js"):
+        async with stack.client.get(stack.url + path) as reply:
+            await reply.read()
+    lines = [record.getMessage() for record in caplog.records if record.name == "agentsd.access"]
+    assert [line.rsplit(" ", 2)[0] for line in lines] == [
+        "GET /ui/agents 200",
+        "GET /ui/static/{edition}/{name} 404",
+    ]

@@ -109,6 +109,7 @@ BAD_SPEECH: list[tuple[dict[str, Any], str]] = [
     ({"stream_format": "chunks"}, "stream_format"),
     ({"sample_rate": 1}, "sample_rate"),
     ({"model": 3}, "model"),
+    ({"lang_code": "a"}, "lang_code"),
 ]
 
 
@@ -255,6 +256,6 @@ async def test_the_official_client_embeds(voice: Stack) -> None:
             pytest.approx(vector_of(text, 8), abs=1e-6) for text in ("one", "two")
         ]
         assert packed.model == "acme/voice"
-        for change in ({"input": []}, {"input": [1, 2]}, {"input": ""}, {"dimensions": 5}):
+        for change in ({"input": []}, {"input": ""}, {"dimensions": 0}):
             with pytest.raises(openai.BadRequestError):
                 await client.embeddings.create(**({"model": "acme/voice", "input": "x"} | change))  # type: ignore[arg-type]

@@ -306,3 +306,42 @@ def test_the_memory_of_an_owner_is_bounded() -> None:
     assert [bool(store.find(ann, f"r{number}")) for number in range(4)] == [False, False, True, True]
     assert store.find(bob, "bob")
     assert not store.add(ann, "acme/a", {"id": "huge"}, [{"content": "x" * OWNER_BYTES_MAX}], [])
+
+
+async def test_tools_of_a_namespace_are_called_by_their_own_names(stack: Stack) -> None:
+    """Codex groups tools: the vendor gets one name, the client namespace and name."""
+    group = {"type": "namespace", "name": "crm", "description": "CRM", "tools": [SUM]}
+    chunks = [call(0, "{}", name="crm__sum", id="call_1"), delta(finish="tool_calls")]
+    async with scripted(stack, chunks) as asked, client_of(stack) as client:
+        how: dict[str, Any] = {
+            "model": "scripted",
+            "tools": [SUM, group],
+            "extra_body": {"client_metadata": {}},
+        }
+        async with client.responses.stream(input="Hi.", **how) as stream:
+            first = await stream.get_final_response()
+        items = [*first.output, {"type": "function_call_output", "call_id": "call_1", "output": "3"}]
+        async with client.responses.stream(input=items, **how) as stream:
+            second = await stream.get_final_response()
+    for answer in (first, second):
+        (item,) = answer.output
+        assert item.type == "function_call"
+        assert (item.namespace, item.name) == ("crm", "sum")
+    assert [tool["function"]["name"] for tool in asked[0]["tools"]] == ["sum", "crm__sum"]
+    (called,) = [one for one in asked[1]["messages"] if one.get("tool_calls")]
+    assert called["tool_calls"][0]["function"]["name"] == "crm__sum"
+
+
+async def test_what_only_openai_runs_is_refused_by_its_name(sales: Stack) -> None:
+    """Also where the client asks for its results, and inside a namespace: the tool comes first."""
+    tool: Any = {"type": "web_search"}
+    async with client_of(sales) as client:
+        for tools, param in (
+            ([SUM, tool], "tools[1]"),
+            ([{"type": "namespace", "name": "n", "tools": [tool]}], "tools[0].tools[0]"),
+        ):
+            with pytest.raises(openai.BadRequestError, match="web_search") as refused:
+                await client.responses.create(
+                    model="sales", input="Hi.", tools=tools, include=["web_search_call.action.sources"]
+                )
+            assert refused.value.param == param

@@ -160,7 +160,7 @@ async def test_the_page_needs_nothing_but_itself(stack: Stack) -> None:
     for forbidden in ("<script", " style=", "javascript:", " onclick", "<img", "<link", "@import", "url("):
         assert forbidden not in text
     targets = set(re.findall(r'(?:href|src)="([^"]*)"', text))
-    assert {target for target in targets if not target.startswith("#")} == {"/openapi.json"}
+    assert {target for target in targets if not target.startswith("#")} == {"/openapi.json", "/ui/agents"}
     ids = set(re.findall(r' id="([^"]*)"', text))
     assert {target[1:] for target in targets if target.startswith("#")} <= ids
 

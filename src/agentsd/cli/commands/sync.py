@@ -140,6 +140,7 @@ async def _reconcile_folder(
     options = SyncOptions(
         source=settings.source,
         commit=commit,
+        work_tree=settings.path,
         prune=not flags["no_prune"],
         allow_mass_delete=flags["allow_mass_delete"],
     )

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from agentsd.cli.compose.runtime import (
     serve_runtime,
     start_watching,
 )
+from agentsd.cli.compose.tls import CERTIFICATE_FILE, choose_tls_folder, load_certificate
 from agentsd.cli.output import Screen, get_stderr, print_lines
 from agentsd.settings import Settings
 
@@ -47,6 +49,19 @@ _SERVING = (
     click.option("--host", default="127.0.0.1", help="Address to listen on [127.0.0.1]."),
     click.option(
         "--port", default=8080, type=click.IntRange(0, 65535), help="Port; 0 picks a free one [8080]."
+    ),
+    click.option(
+        "--tls",
+        nargs=2,
+        metavar="CERT KEY",
+        type=click.Path(path_type=Path),
+        help="HTTPS with this certificate and key, read again when they are renewed.",
+    ),
+    click.option(
+        "--tls-self-signed",
+        is_flag=True,
+        default=None,
+        help="HTTPS with a certificate that is made here and kept.",
     ),
     click.option("--token-file", type=click.Path(path_type=Path), help="Bearer tokens, one per line."),
     click.option(
@@ -144,8 +159,7 @@ async def _run_processes(flags: dict[str, Any], *, watching: bool, serving: bool
 
     began = time.perf_counter()
     logs.set_up_logging(flags["log_format"], flags["log_level"])
-    names = ("path", "source", "env", "token_file", "data_dir", "write_back", *PULL_SETTINGS)
-    settings = load_settings(**{name: flags.get(name) for name in names})
+    settings = _load_settings(flags)
     asyncio.get_running_loop().set_exception_handler(log_stray)
     running = asyncio.Event()
     stop = _watch_signals(running)
@@ -156,6 +170,7 @@ async def _run_processes(flags: dict[str, Any], *, watching: bool, serving: bool
     metrics = Metrics()
     supervisor = Supervisor(metrics)
     async with AsyncExitStack() as stack:
+        certificate = load_certificate(settings, flags["host"]) if serving else None
         sockets = _bind_sockets(flags, settings) if serving else []
         for one in sockets:
             stack.callback(one.close)
@@ -191,13 +206,23 @@ async def _run_processes(flags: dict[str, Any], *, watching: bool, serving: bool
             planner = make_planner(settings, flags, database, pulling)
             server = await stack.enter_async_context(
                 serve_runtime(
-                    supervisor, metrics, settings, database, sockets, writeback, hook, cache, planner
+                    supervisor,
+                    metrics,
+                    settings,
+                    database,
+                    sockets,
+                    writeback,
+                    hook,
+                    cache,
+                    planner,
+                    certificate,
                 )
             )
             if line:
                 line.ready()
             else:
-                _print_welcome(server.url, time.perf_counter() - began, watching, imported or "assistant")
+                started = Started(server.url, time.perf_counter() - began, settings)
+                _print_welcome(started, watching, imported or "assistant")
         running.set()
         await supervisor.wait(stop)
         print_lines(console, [(("dim", "stopping: open streams may finish"),)])
@@ -251,12 +276,14 @@ async def _lead_workers(flags: dict[str, Any], count: int) -> int:
 
     began = time.perf_counter()
     logs.set_up_logging(flags["log_format"], flags["log_level"])
-    sockets = _bind_sockets(flags, load_settings(token_file=flags.get("token_file")))
+    settings = _load_settings(flags)
+    certificate = load_certificate(settings, flags["host"])
+    sockets = _bind_sockets(flags, settings)
     print_lines(get_stderr(), [(("bold", f"agentsd {__version__}"), ("dim", f"  {count} workers"))])
-    url = list_urls(sockets)[0]
+    url = list_urls(sockets, secure=certificate is not None)[0]
 
     def welcome() -> None:
-        _print_welcome(url, time.perf_counter() - began, False, "assistant")
+        _print_welcome(Started(url, time.perf_counter() - began, settings), False, "assistant")
 
     return await WorkerGroup(list_options(serve_command, flags), sockets, count).run(welcome)
 
@@ -281,18 +308,42 @@ def _bind_sockets(flags: dict[str, Any], settings: Settings) -> list[socket.sock
     return bind_sockets(flags["host"], flags["port"])
 
 
-def _print_welcome(url: str, seconds: float, watching: bool, model: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Server that answers."""
+
+    url: str
+    seconds: float  # that the start took
+    settings: Settings
+
+    @property
+    def trust(self) -> str:
+        """Return the option of curl for a certificate that nobody signed."""
+        if not self.settings.tls_self_signed:
+            return ""
+        return f"--cacert {choose_tls_folder(self.settings) / CERTIFICATE_FILE} "
+
+
+def _load_settings(flags: Mapping[str, Any]) -> Settings:
+    names = ("path", "source", "env", "token_file", "data_dir", "write_back", "tls_self_signed")
+    cert, key = flags.get("tls") or (None, None)
+    given = {name: flags.get(name) for name in (*names, *PULL_SETTINGS)}
+    return load_settings(**given, tls_cert=cert, tls_key=key)
+
+
+def _print_welcome(started: Started, watching: bool, model: str) -> None:
     body = f'{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"hello"}}]}}'
+    chat = f"{started.url}/v1/chat/completions"
     lines: list[tuple[tuple[str, str], ...]] = [
         (
             ("green", "  ✓ "),
             ("", "listening  "),
-            ("bold cyan", url),
-            ("dim", f"  (after {seconds:.1f} s)"),
+            ("bold cyan", started.url),
+            ("dim", f"  (after {started.seconds:.1f} s)"),
         ),
         (),
         (("dim", "  Open it in a browser, or talk to an agent:"),),
-        (("", f"    curl -N {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"),),
+        (("", f"    curl -N {started.trust}{chat} -H 'content-type: application/json' -d '{body}'"),),
     ]
     if watching:
         lines.append((("dim", "  Change a manifest, and the next answer uses it. Stop with Ctrl-C."),))

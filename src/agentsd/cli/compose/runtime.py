@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agentsd.web.middleware.auth import AccessPolicy
     from agentsd.web.middleware.webhook_signature import GitWebhook
     from agentsd.web.server.server import Server
+    from agentsd.web.server.tls import ServerCertificate
 
 _RETRY_SECONDS = 1.0
 
@@ -159,6 +160,7 @@ async def serve_runtime(
     hook: GitWebhook | None = None,
     cache: Path | None = None,
     planner: Planner | None = None,
+    certificate: ServerCertificate | None = None,
 ) -> AsyncIterator[Server]:
     """Run the runtime and its HTTP interface; yield the server once the first load is served.
 
@@ -225,7 +227,12 @@ async def serve_runtime(
             stack.push_async_callback(writeback.aclose)
         bounds, drain = make_bounds(settings), settings.shutdown_drain
         server = await start_server(
-            create_app(parts), sockets, bounds=bounds, drain=drain, supervisor=supervisor
+            create_app(parts),
+            sockets,
+            bounds=bounds,
+            drain=drain,
+            supervisor=supervisor,
+            certificate=certificate,
         )
         stack.push_async_callback(server.stop)
         await _await_first_load(follower)

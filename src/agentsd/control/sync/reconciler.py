@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -40,6 +41,7 @@ from agentsd.core.masker import Masker
 from agentsd.core.names import derive_owner
 from agentsd.core.plan.checked_files import CheckedFiles, KnownOwners
 from agentsd.core.plan.plan import (
+    Change,
     DesiredState,
     Plan,
     Quarantined,
@@ -49,6 +51,7 @@ from agentsd.core.plan.plan import (
     make_plan,
 )
 from agentsd.core.violations import Violation, sort_violations
+from agentsd.files.git.command import list_uncommitted
 from agentsd.files.tree import SourceFile, Tree, TreeContext
 from agentsd.sandbox.pool import WORKERS
 from agentsd.sops.format import fingerprint_by_owner
@@ -86,6 +89,7 @@ class SyncOptions:
 
     source: str = "main"
     commit: str | None = None  # the git commit that the tree is at
+    work_tree: Path | None = None  # folder whose files may differ from ``commit``; None: they do not
     prune: bool = True
     allow_mass_delete: bool = False
     strict: bool = True  # any violation refuses everything; else the bad file alone is quarantined
@@ -119,7 +123,13 @@ class _Preview:
 
     def is_of(self, tree: Tree, options: SyncOptions) -> bool:
         """Return whether a round over ``tree`` would decide the same, if the store is as it was."""
-        mine = replace(self.options, commit=options.commit, term=options.term, patience=options.patience)
+        mine = replace(
+            self.options,
+            commit=options.commit,
+            work_tree=options.work_tree,
+            term=options.term,
+            patience=options.patience,
+        )
         before = self.tree
         return (
             mine == options
@@ -523,10 +533,24 @@ class Reconciler:
             return outcome
         await store.rename_owners(conn, decided.renamed)
         await store_sources(conn, decided)
-        stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint)
+        uncommitted = await _find_uncommitted(decided.changes, options)
+        stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint, uncommitted)
         head = await store.apply_plan(conn, decided, stamp=stamp)
         await drop_sources(conn, decided)
         return replace(outcome, head=head)
+
+
+async def _find_uncommitted(changes: Sequence[Change], options: SyncOptions) -> frozenset[UUID]:
+    """Return the agents of which a file is not as ``options.commit`` has it."""
+    if options.work_tree is None or options.commit is None:
+        return frozenset()
+    paths = {
+        change.id: {change.path, *(one.path for one in change.desired.attachments.all)}
+        for change in changes
+        if change.desired is not None
+    }
+    found = await list_uncommitted(options.work_tree, frozenset().union(*paths.values()))
+    return frozenset(agent for agent, names in paths.items() if not names.isdisjoint(found))
 
 
 async def _lock_applies(conn: AsyncConnection, options: SyncOptions) -> None:

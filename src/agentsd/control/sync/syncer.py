@@ -31,6 +31,7 @@ from agentsd.files.tree import (
     SourceFile,
     Tree,
     find_finished,
+    is_attachment_name,
     read_tree,
     read_tree_at_rest,
     reread_files,
@@ -95,7 +96,7 @@ class Syncer:
         self.root = root
         self.env = env  # the overlay, beside ``root``
         self._reconciler = reconciler
-        self._options = replace(options, strict=False)
+        self._options = replace(options, strict=False, work_tree=root if pulled is None else None)
         self._on_report = on_report
         self._gate = gate
         self._pulled = pulled
@@ -210,6 +211,7 @@ class Syncer:
         except BaseException as error:
             self._reconciler.forget()
             known = error if isinstance(error, AgentsdError) else Bug(error)
+            self._owed = self._owed or known.retryable  # at once, if this process gains the lead anew
             report = RoundReport(error=known, commit=commit, term=term, trigger=trigger)
         if trigger == "api":  # the reply does not wait for the record; the next round does
             self._telling = asyncio.create_task(self._tell(report), name="report")
@@ -382,10 +384,11 @@ def _make_leader_silent() -> StoreUnavailable:
 
 def apply_edits(tree: Tree, edits: Mapping[str, bytes | None]) -> Tree:
     """Return ``tree`` as it would be after ``edits``."""
-    files = dict(tree.files)
+    files, attachments = dict(tree.files), dict(tree.attachments)
     for path, data in edits.items():
+        found = attachments if is_attachment_name(path) else files
         if data is None:
-            files.pop(path, None)
+            found.pop(path, None)
         else:
-            files[path] = SourceFile(path, NO_SIGNATURE, sha256(data).digest(), data)
-    return replace(tree, files=files)
+            found[path] = SourceFile(path, NO_SIGNATURE, sha256(data).digest(), data)
+    return replace(tree, files=files, attachments=attachments)

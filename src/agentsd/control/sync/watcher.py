@@ -42,7 +42,8 @@ FOLDERS_PER_OWNER = 500
 """Watched folders. What changes in a further one is seen when something else does, or on the period."""
 _COST = 4
 _WARN_SECONDS = 60.0
-_BACKOFF = Backoff(first_seconds=0.2, longest_seconds=10.0)
+_BACKOFF = Backoff(first_seconds=0.2, longest_seconds=2.0)
+"""Between attempts of a round. Short, since it is what edits wait for once Postgres takes them again."""
 
 Batch = set[tuple[int, str]]
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from agentsd.core.manifest.agent import Attachment, Attachments
 from agentsd.core.manifest.document import Document
 from agentsd.core.names import DEFAULT_OWNER, derive_owner, strip_overlay
 from agentsd.core.violations import ATTACHMENT_PENDING, VIOLATIONS_MAX, Pointer, Violation, suggest_word
-from agentsd.files.tree import ATTACHMENT_SUFFIXES, SourceFile, TreeContext, is_attachment_name
+from agentsd.files.tree import ATTACHMENT_SUFFIXES, TEXT_SUFFIXES, SourceFile, TreeContext, is_attachment_name
 
 PROMPT_POINTER: Pointer = ("system_prompt_file",)
 
@@ -106,23 +106,24 @@ def _iterate_named(document: Document) -> Iterator[tuple[Pointer, str]]:
         yield ("rag", "sources", index), name
 
 
-def _get_folder(document: Document) -> str:
-    owner = derive_owner(document.path)
-    return "" if owner == DEFAULT_OWNER and "/" not in strip_overlay(document.path) else f"{owner}/"
+def get_attachment_folder(path: str) -> str:
+    """Return the folder that the names in the manifest at ``path`` are relative to, with its ``/``."""
+    owner = derive_owner(path)
+    return "" if owner == DEFAULT_OWNER and "/" not in strip_overlay(path) else f"{owner}/"
 
 
 def _find_file(document: Document, name: str, beside: TreeContext) -> SourceFile | None:
     """Return the file called ``name``, or None where it is missing or out of bounds."""
     if name != normpath(name) or name.startswith(("/", "../")) or "\\" in name:
         return None
-    folder = _get_folder(document)
+    folder = get_attachment_folder(document.path)
     if not folder and "/" in name and name.partition("/")[0] in beside.owners:
         return None  # the top belongs to "default"; what is in an owner's folder is that owner's
     return beside.files.get(folder + name)
 
 
 def _check_name(document: Document, pointer: Pointer, name: str) -> Violation | None:
-    suffixes = ATTACHMENT_SUFFIXES[:2] if pointer == PROMPT_POINTER else ATTACHMENT_SUFFIXES
+    suffixes = TEXT_SUFFIXES if pointer == PROMPT_POINTER else ATTACHMENT_SUFFIXES
     if name.endswith(suffixes) and is_attachment_name(name):
         return None
     message = f"a file of this name cannot be {'a prompt' if pointer == PROMPT_POINTER else 'a source'}"
@@ -131,7 +132,7 @@ def _check_name(document: Document, pointer: Pointer, name: str) -> Violation | 
 
 
 def _report_missing(document: Document, pointer: Pointer, name: str, beside: TreeContext) -> Violation:
-    folder = _get_folder(document)
+    folder = get_attachment_folder(document.path)
     mine = (path.removeprefix(folder) for path in beside.files if path.startswith(folder))
     known = list(islice(mine, _SUGGESTED_MAX))
     where = f"the owner's folder ({folder or 'the top folder'})"

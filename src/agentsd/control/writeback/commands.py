@@ -68,6 +68,16 @@ class DeleteAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteText:
+    """Replace the text of a file that an agent names: its prompt, or a source of its knowledge."""
+
+    target: EditTarget
+    path: str  # relative to the tree
+    data: bytes = field(repr=False)
+    expected: Digests = None  # SHA-256 of the file as the caller saw it
+
+
+@dataclass(frozen=True, slots=True)
 class CreateToken:
     """Add a token to the file of ``owner``, as ``core.api_tokens.make_token_entry`` makes it."""
 
@@ -86,7 +96,7 @@ class RevokeToken:
     others: bool = False  # the server has tokens of admins that are in no user file
 
 
-AgentCommand = CreateAgent | ChangeAgent | RestoreAgent | SetDefault | DeleteAgent
+AgentCommand = CreateAgent | ChangeAgent | RestoreAgent | SetDefault | DeleteAgent | WriteText
 TokenCommand = CreateToken | RevokeToken
 WriteCommand = AgentCommand | TokenCommand
 

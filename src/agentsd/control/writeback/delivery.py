@@ -27,7 +27,9 @@ UNKNOWN_STAMP = "…"
 """Placeholder for the stamp of an edit that is not made."""
 
 WriteMode = Literal["off", "files", "git"]
-WriteAction = Literal["create", "update", "delete", "set-default", "rollback", "token-create", "token-revoke"]
+WriteAction = Literal[
+    "create", "update", "delete", "set-default", "rollback", "write-text", "token-create", "token-revoke"
+]
 
 
 @dataclass(frozen=True, slots=True)

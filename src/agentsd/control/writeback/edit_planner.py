@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from agentsd.control.validation.attachments import resolve_attachments
 from agentsd.control.writeback import slugs as naming
 from agentsd.control.writeback.commands import (
     ChangeAgent,
@@ -21,6 +22,7 @@ from agentsd.control.writeback.commands import (
     SetDefault,
     TokenCommand,
     WriteCommand,
+    WriteText,
     get_owner,
 )
 from agentsd.control.writeback.delivery import EditPlan, WriteAction
@@ -30,8 +32,8 @@ from agentsd.control.writeback.manifest_editor import ManifestEditor, read_agent
 from agentsd.control.writeback.token_edits import plan_token_edit
 from agentsd.core.access import Principal
 from agentsd.core.manifest.document import Document
-from agentsd.core.names import derive_owner
-from agentsd.files.tree import SourceFile, Tree
+from agentsd.core.names import derive_owner, strip_overlay
+from agentsd.files.tree import TEXT_SUFFIXES, SourceFile, Tree
 
 
 class CheckedManifests(Protocol):
@@ -44,7 +46,7 @@ class CheckedManifests(Protocol):
         """Return the valid manifests that make their agent the default of ``owner``."""
 
 
-async def plan_edit(
+async def plan_edit(  # noqa: PLR0911  (one for each command)
     who: Principal, command: WriteCommand, tree: Tree, editor: ManifestEditor, checked: CheckedManifests
 ) -> EditPlan:
     """Return the plan of a command on the files as they are in ``tree``.
@@ -69,6 +71,8 @@ async def plan_edit(
             return await planner.restore(command)
         case DeleteAgent():
             return await planner.delete(command)
+        case WriteText():
+            return await planner.write_text(command)
         case CreateToken() | RevokeToken():
             return plan_token_edit(who, command, tree)
 
@@ -125,6 +129,26 @@ class _AgentPlanner:
             edits = (FileEdit(target.path, old.data, None),)
         gone = frozenset((target.id,))
         return EditPlan("delete", target.id, target.slug, target.path, edits, explicit=gone)
+
+    async def write_text(self, command: WriteText) -> EditPlan:
+        """Return the plan of another text in a file that the agent names."""
+        target, beside = command.target, self._tree.beside
+        manifest = self._editor.with_layers(await self.read(target, None), beside)
+        named = resolve_attachments(manifest, beside).attachments
+        wanted = strip_overlay(command.path)
+        texts = (one for one in (named.prompt, *named.sources) if one and one.path.endswith(TEXT_SUFFIXES))
+        old = next((one for one in texts if strip_overlay(one.path) == wanted), None)
+        if old is None or old.data is None:
+            raise WriteConflict(
+                f"{command.path} is not a text that this agent names, or cannot be read",
+                hint="read the agent's files again",
+            )
+        if command.expected is not None and old.digest.hex() not in command.expected:
+            raise PreconditionFailed(
+                "the file has changed since you read it", hint="read it again, and edit what you get"
+            )
+        edits = (FileEdit(old.path, old.data, command.data),)
+        return EditPlan("write-text", target.id, target.slug, old.path, edits)
 
     async def replace(
         self, target: EditTarget, action: WriteAction, old: Document | None, new: Document

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from agentsd.core.errors import describe_error
@@ -37,6 +38,7 @@ from agentsd.core.names import (
 from agentsd.files import keyfile
 from agentsd.files.atomic.compare_and_swap import FileChanged, FileRefused, compare_and_swap, make_refusal
 from agentsd.files.git.commit import Author, CommitSpec
+from agentsd.files.tree import is_attachment_name
 
 INTENT_NAME = ".agentsd-intent.json"
 """Hidden, so that no sync looks at it."""
@@ -235,9 +237,16 @@ def _parse_edit(kept: dict[str, Any]) -> _StoredEdit:
     path, before, after = kept["path"], kept["before"], kept["after"]
     if _is_user_file(path):
         return _StoredEdit(path, before, None, str(kept["made"]))
+    if is_attachment_name(path) and _is_plain_path(path):
+        return _StoredEdit(path, before, None if after is None else base64.b64decode(after))
     if is_overlay(path) or not path.endswith(SUFFIXES) or find_slug_problem(derive_slug(path)):
         raise ValueError
     return _StoredEdit(path, before, None if after is None else base64.b64decode(after))
+
+
+def _is_plain_path(path: str) -> bool:
+    """Return whether a path stays below the tree, in folders that a sync looks into."""
+    return path == normpath(path) and not any(part.startswith(".") for part in path.split("/"))
 
 
 def _is_user_file(path: str) -> bool:

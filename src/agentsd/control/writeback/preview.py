@@ -18,6 +18,7 @@ from agentsd.control.writeback.manifest_editor import read_document
 from agentsd.core.sealed import is_sealed
 from agentsd.core.secret import MASK
 from agentsd.core.text.unified_diff import format_header, format_unified_diff
+from agentsd.files.tree import is_attachment_name
 from agentsd.files.yaml.blocks import CannotEdit
 from agentsd.files.yaml.edit import update_document
 from agentsd.files.yaml.emitter import dump_value
@@ -74,6 +75,8 @@ def _diff_file(plan: EditPlan, edit: FileEdit, name: str, is_secret: IsSecret) -
 def _mask_manifest(plan: EditPlan, path: str, data: bytes | None, is_secret: IsSecret) -> _MaskedManifest:
     if data is None:
         return _MaskedManifest()
+    if is_attachment_name(path):
+        return _MaskedManifest(data.decode(errors="replace"))
     known = (one for one in plan.documents if (one.path, one.data) == (path, data))
     document = next(known, None) or read_document(path, data)
     value = document.value

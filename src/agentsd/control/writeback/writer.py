@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from agentsd.control.sync.reconciler import SyncResult
 from agentsd.control.sync.syncer import EDIT_TIMEOUT_SECONDS, Exclusive, RoundReport, Syncer
-from agentsd.control.writeback.commands import EditTarget, WriteCommand, get_target
+from agentsd.control.writeback.commands import EditTarget, WriteCommand, WriteText, get_target
 from agentsd.control.writeback.delivery import (
     Delivery,
     EditPlan,
@@ -36,7 +36,7 @@ from agentsd.core.names import derive_owner
 from agentsd.core.violations import ATTACHMENT_PENDING, filter_errors
 from agentsd.files.atomic.compare_and_swap import FileChanged, recover_files
 from agentsd.files.atomic.folder_lock import find_write_problem, lock_folder
-from agentsd.files.tree import SourceFile, Tree
+from agentsd.files.tree import SourceFile, Tree, get_overlay_path, reread_files
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +86,16 @@ class WriteBack:
         """
         self._refuse(who, command)
         return await self._wait_for_sources(self._preview, who, command)
+
+    async def read_text(self, path: str) -> SourceFile | None:
+        """Return a file of the folder that an agent names, as a sync would read it; None where there is none.
+
+        ``path`` has been found among the files of an agent that the caller may see.
+        """
+        overlay = get_overlay_path(self._syncer.env)
+        names = [f"{overlay}{path}", path] if overlay else [path]
+        found = await asyncio.to_thread(reread_files, Tree(self._root, {}, overlay=overlay), names)
+        return next((found.attachments[name] for name in names if name in found.attachments), None)
 
     async def recover(self) -> bool:
         """Finish what a killed process began, remove what it left, and return whether there was anything.
@@ -194,7 +204,8 @@ async def _plan_and_check(
         message = f"the edit was not made within {EDIT_TIMEOUT_SECONDS:g} s"
         raise SopsFailed(message, hint="check that the file's key service answers, then retry") from None
     outcome = await turn.preview(plan.after, plan.explicit, plan.documents)
-    _refuse_quarantined(outcome, plan)
+    named_by = {command.target.path} if isinstance(command, WriteText) else set()
+    _refuse_quarantined(outcome, {*plan.after, *named_by})
     _refuse_undeleted(outcome, plan)
     return plan, outcome.stored.version
 
@@ -220,9 +231,9 @@ class _TurnChecks:
         return [file for file, one in pairs if one.manifest is not None and one.manifest.default]
 
 
-def _refuse_quarantined(outcome: SyncResult, plan: EditPlan) -> None:
+def _refuse_quarantined(outcome: SyncResult, paths: Collection[str]) -> None:
     """Raise what is wrong with the files of this edit; errors in other files do not concern it."""
-    bad = [q for q in outcome.plan.quarantined if q.path in plan.after]
+    bad = [q for q in outcome.plan.quarantined if q.path in paths]
     if bad:
         raise InvalidManifests([violation for one in bad for violation in one.violations])
 

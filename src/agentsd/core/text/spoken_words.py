@@ -14,8 +14,8 @@ ECHO_SHARE = 0.75
 SUSPECTED_ECHO_SHARE = 0.5
 """The same where the sound resembles what was played as well."""
 
-ECHO_WORDS_MIN = 3
-"""Fewer words may be the caller's own, unless the sound resembles what was played."""
+ECHO_WORDS_MIN = 6
+"""Fewer words may be the caller's own, who repeats them, unless the sound resembles what was played."""
 
 
 def split_words(text: str) -> list[str]:

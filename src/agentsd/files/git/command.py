@@ -7,13 +7,16 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import normpath
 
 from agentsd.core.errors import ConfigError
 
+_NAMED_MAX = 500
+"""Paths on a command line; for more of them, git looks at the whole folder."""
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _KEPT_VARIABLES = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR"),
@@ -155,6 +158,26 @@ async def is_clean(folder: Path, paths: Sequence[str]) -> bool:
     options = ("--porcelain", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
     code, out = await _run_git(folder, "status", *options, "--", *paths)
     return code == 0 and not out
+
+
+async def list_uncommitted(folder: Path, paths: Collection[str]) -> frozenset[str]:
+    """Return which of ``paths`` (relative to ``folder``) are not as HEAD has them, ignored ones included.
+
+    None of them where git cannot determine it.
+    """
+    top = find_repository(folder)
+    if not paths or top is None:
+        return frozenset()
+    options = ("--porcelain", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
+    named = ("--", *paths) if len(paths) <= _NAMED_MAX else ("--", ".")
+    ran = await run(folder, "status", *options, *named)
+    if ran.code != 0:
+        return frozenset()
+    found = [os.fsdecode(entry[3:]) for entry in ran.out.split(b"\0") if entry]
+    whole, folders = frozenset(found), tuple(name for name in found if name.endswith("/"))
+    prefix = folder.resolve().relative_to(top).as_posix()
+    full = {path: normpath(f"{prefix}/{path}") for path in paths}
+    return frozenset(path for path, name in full.items() if name in whole or name.startswith(folders))
 
 
 def find_repository(folder: Path) -> Path | None:

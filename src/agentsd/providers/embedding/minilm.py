@@ -17,6 +17,7 @@ from agentsd.providers.local.engines import preload_engine
 from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
+from agentsd.providers.options import EmbeddingOptions, make_refusal
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
@@ -64,6 +65,12 @@ class MiniLm:
             timeout=settings.timeout_seconds,
         )
         preload_engine(self._claim, wanted=settings.preload)
+
+    def tune(self, options: EmbeddingOptions) -> MiniLm:
+        """Return this embedder: it has one number of dimensions. Raises ``OptionRefused`` for another."""
+        if options.dimensions not in (None, DIMENSIONS):
+            raise make_refusal(self._who.vendor, "dimensions", f": its vectors have {DIMENSIONS}")
+        return self
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one vector for each text, in order: see ``Embedding``."""

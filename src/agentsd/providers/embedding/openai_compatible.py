@@ -9,6 +9,7 @@ import base64
 import sys
 from array import array
 from collections.abc import Sequence
+from copy import copy
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -17,6 +18,7 @@ from agentsd.providers.base import Vectors
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import VECTOR_LIMITS
 from agentsd.providers.network import HttpSettings, OptionalApiKey
+from agentsd.providers.options import EmbeddingOptions
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -68,7 +70,17 @@ class OpenAIEmbedding:
         if settings.dimensions is not None:
             self._how["dimensions"] = settings.dimensions
         self.address = url
-        self.space = f"{settings.provider}:{settings.model}:{settings.dimensions or ''}"
+        self._model = f"{settings.provider}:{settings.model}"
+        self.space = f"{self._model}:{settings.dimensions or ''}"
+
+    def tune(self, options: EmbeddingOptions) -> OpenAIEmbedding:
+        """Return this embedder with ``options``: see ``providers.options``."""
+        if options.dimensions is None:
+            return self
+        tuned = copy(self)
+        tuned._how = {**self._how, "dimensions": options.dimensions}
+        tuned.space = f"{self._model}:{options.dimensions}"
+        return tuned
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one vector for each text, in order: see ``Embedding``."""

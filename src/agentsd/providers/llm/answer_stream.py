@@ -114,8 +114,7 @@ class AnswerStream:
         else:
             choice["delta"] = {"role": "assistant", **delta}
             one.role = True
-        if choice["finish_reason"] == "stop" and one.calls:
-            choice["finish_reason"] = "tool_calls"
+        choice["finish_reason"] = _correct_reason(choice["finish_reason"], bool(one.calls))
         one.finish = choice["finish_reason"] or one.finish
         if one.answered:
             self._open.add(index)
@@ -137,6 +136,13 @@ class AnswerStream:
         elif name:
             one.calls[at].name += name
         return {**whole, kind: part}
+
+
+def _correct_reason(reason: str | None, has_calls: bool) -> str | None:
+    """Return the reason that fits an answer, since clients run tools by it; LocalAI confuses the two."""
+    if reason in ("stop", "tool_calls"):
+        return "tool_calls" if has_calls else "stop"
+    return reason
 
 
 def _find_place(one: _Choice, index: int | None, identifier: str | None, name: str) -> int:
@@ -167,8 +173,7 @@ def complete_answer(who: VendorRef, answer: dict[str, Any], *, may_be_empty: boo
         for call in calls or ():
             _complete_call(call)
         reason = choice["finish_reason"]
-        if reason is None or (reason == "stop" and calls):
-            choice["finish_reason"] = "tool_calls" if calls else "stop"
+        choice["finish_reason"] = _correct_reason(reason or "stop", bool(calls))
         one = _Choice(bool(calls) or has_content(message, _ANSWERS), finish=reason)
         one.calls = [_Call(call["id"], call[call["type"]]["name"]) for call in calls or ()]
         found.append(one)

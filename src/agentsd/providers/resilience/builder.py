@@ -16,7 +16,13 @@ from agentsd.core.errors import ConfigError, OptionRefused
 from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.network import NetworkSettings
-from agentsd.providers.options import ListeningOptions, ProviderOptions, SpeechOptions, tune_client
+from agentsd.providers.options import (
+    EmbeddingOptions,
+    ListeningOptions,
+    ProviderOptions,
+    SpeechOptions,
+    tune_client,
+)
 from agentsd.providers.resilience.chain import Chain, ChainCall, ChainMember
 from agentsd.providers.resilience.tape import Tape
 from agentsd.providers.schema import ProviderSettings
@@ -119,6 +125,10 @@ class ResilientEmbedding(ResilientProvider[Embedding]):
         if any(member.provider.space != self.space for member in chain.members):
             hint = "a fallback of an embedding needs the same provider and model, at another address"
             raise ConfigError("a fallback's vectors cannot be compared with the first one's", hint=hint)
+
+    def tune(self, options: EmbeddingOptions) -> ResilientEmbedding:
+        """Return this embedder with ``options``: see ``providers.options``."""
+        return ResilientEmbedding(_tune_chain(self.chain, options))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one vector for each text, in order."""

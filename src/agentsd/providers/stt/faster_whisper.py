@@ -25,7 +25,7 @@ from agentsd.providers.local.models import find_model
 from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
-from agentsd.providers.options import ListeningOptions, is_language, make_refusal
+from agentsd.providers.options import ListeningOptions, get_primary_language, is_language, make_refusal
 from agentsd.providers.stt.timed_transcripts import make_transcript
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
@@ -89,10 +89,10 @@ class FasterWhisper:
             raise make_refusal(vendor, "language", ": its model hears English only")
         if self._is_english and options.translate:
             raise make_refusal(vendor, "translation")
-        tuned = copy(self)
+        tuned, language = copy(self), options.language and get_primary_language(options.language)
         tuned._how = {
             **self._how,
-            "language": options.language or self._how["language"],
+            "language": language or self._how["language"],
             "prompt": options.prompt,
             "temperature": options.temperature or 0.0,
             "words": options.words,

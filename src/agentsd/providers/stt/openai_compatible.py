@@ -5,20 +5,24 @@ https://platform.openai.com/docs/api-reference/audio/createTranscription
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from copy import copy
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import orjson
 from pydantic import Field
 
+from agentsd.audio.encoder import FORMATS, can_encode, encode_stream
+from agentsd.audio.pcm import SAMPLE_BYTES, SampleJoiner
 from agentsd.audio.wav import make_wav
 from agentsd.providers.base import ProviderRejected, Transcript
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import TRANSCRIPT_LIMITS
 from agentsd.providers.network import HttpSettings, OptionalApiKey
-from agentsd.providers.options import ListeningOptions, make_refusal
+from agentsd.providers.options import ListeningOptions, get_primary_language, make_refusal
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.stt.timed_transcripts import parse_segments
 from agentsd.providers.transport.endpoint import Endpoint
@@ -73,8 +77,25 @@ class OpenAITranscriptionSettings(HttpSettings):
     ] = "/v1/audio/translations"
 
 
+FORM_PART = 256
+"""Divisor: the part of a request that is not its recording, since OpenAI's limit holds for the whole body."""
+COMPRESSED = FORMATS["mp3"]
+"""Format of speech that would be too long as WAV."""
+SECONDS_MIN = 0.2
+"""Sound that one request has at least: OpenAI refuses less than 0.1, and people do say "yes"."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechFile:
+    """Speech as it is sent."""
+
+    data: bytes
+    name: str
+    content_type: str
+
+
 class OpenAITranscription:
-    """Client that collects the speech until it ends, posts it as WAV, and yields one final transcript."""
+    """Client that collects the speech until it ends, posts it as a file, and yields one final transcript."""
 
     def __init__(self, settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> None:
         self._who = VendorRef(settings.provider, settings.kind)
@@ -91,7 +112,7 @@ class OpenAITranscription:
             )
             for path in (settings.transcriptions_path, settings.translations_path)
         )
-        self._limit = sessions.limits.recording
+        self._limit = sessions.limits.recording - sessions.limits.recording // FORM_PART
         self.sample_rate = settings.sample_rate
         fields = {"model": settings.model, "language": settings.language, "prompt": settings.prompt}
         known = {name: value for name, value in fields.items() if value is not None}
@@ -104,7 +125,7 @@ class OpenAITranscription:
             raise make_refusal(self._who.vendor, "language", " for a translation")
         tuned = copy(self)
         asked = {
-            "language": options.language,
+            "language": options.language and get_primary_language(options.language),
             "prompt": options.prompt,
             "temperature": None if options.temperature is None else f"{options.temperature:g}",
         }
@@ -118,11 +139,10 @@ class OpenAITranscription:
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Yield final transcripts: see ``STT``. Without speech no request is made."""
-        audio = await self._collect(pcm)
-        if not audio:
+        file = await self._collect(pcm)
+        if file is None:
             return
-        async with self._endpoint.post(self._form(audio)) as reply:
-            answer = await reply.json()
+        answer = await self._ask(file)
         text = answer.get("text")
         if not isinstance(text, str):
             raise make_protocol_error(self._who, "answered without a text")
@@ -137,28 +157,67 @@ class OpenAITranscription:
         await self._endpoint.aclose()
         await self._translations.aclose()
 
-    async def _collect(self, pcm: AsyncIterator[bytes]) -> bytes:
+    async def _collect(self, pcm: AsyncIterator[bytes]) -> SpeechFile | None:
+        """Return all of the speech as a file; None where it is empty."""
         audio = bytearray()
         async for chunk in pcm:
             audio += chunk
             if len(audio) > self._limit:
-                message = f"{self._who.vendor}: the speech has more than {self._limit} bytes"
-                hint = "end it earlier, or raise AGENTSD_MAX_UPLOAD; a streaming STT has no such limit"
-                raise ProviderRejected(message, hint=hint)
-        return bytes(audio)
+                if not can_encode(COMPRESSED):
+                    raise self._make_too_long()
+                return await self._compress(_join_samples(bytes(audio), pcm))
+        shortest = int(SECONDS_MIN * self.sample_rate) * SAMPLE_BYTES
+        padded = bytes(audio).ljust(shortest, b"\0")
+        return SpeechFile(make_wav(self.sample_rate, padded), "speech.wav", "audio/wav") if audio else None
 
-    def _form(self, audio: bytes) -> aiohttp.FormData:
+    async def _compress(self, pcm: AsyncGenerator[bytes, None]) -> SpeechFile:
+        """Return speech that is too long for a WAV. Raises ``ProviderRejected`` beyond the vendor's limit."""
+        data = BytesIO()
+        async with aclosing(encode_stream(pcm, COMPRESSED, self.sample_rate)) as pieces:
+            async for piece in pieces:
+                data.write(piece)
+                if data.tell() > self._limit:
+                    raise self._make_too_long()
+        return SpeechFile(data.getvalue(), "speech.mp3", COMPRESSED.content_type)
+
+    def _make_too_long(self) -> ProviderRejected:
+        message = f"{self._who.vendor}: the speech has more than {self._limit} bytes"
+        hint = "end it earlier, or raise AGENTSD_MAX_UPLOAD; a streaming STT has no such limit"
+        return ProviderRejected(message, hint=hint)
+
+    async def _ask(self, audio: SpeechFile) -> dict[str, Any]:
+        """Return the answer, without times where the model refuses ``verbose_json``."""
+        if self._times:
+            try:
+                return await self._post(audio, self._times)
+            except ProviderRejected:
+                pass  # if it was for another reason, so is the next
+        return await self._post(audio, ())
+
+    async def _post(self, audio: SpeechFile, times: Sequence[str]) -> dict[str, Any]:
+        async with self._endpoint.post(self._form(audio, times)) as reply:
+            return await reply.json()
+
+    def _form(self, audio: SpeechFile, times: Sequence[str]) -> aiohttp.FormData:
         import aiohttp
 
-        form = aiohttp.FormData(
-            {**self._fields, "response_format": "verbose_json" if self._times else "json"}
-        )
+        form = aiohttp.FormData({**self._fields, "response_format": "verbose_json" if times else "json"})
         if self._endpoint is not self._translations:
-            for name in self._times:
+            for name in times:
                 form.add_field("timestamp_granularities[]", name)
-        wav = BytesIO(make_wav(self.sample_rate, audio))  # a file is sent in pieces; bytes would be at once
-        form.add_field("file", wav, filename="speech.wav", content_type="audio/wav")
+        data = BytesIO(audio.data)  # a file is sent in pieces; bytes would be at once
+        form.add_field("file", data, filename=audio.name, content_type=audio.content_type)
         return form
+
+
+async def _join_samples(head: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield whole samples: ``head``, then ``rest``."""
+    samples = SampleJoiner()
+    if first := samples.take(head):
+        yield first
+    async for chunk in rest:
+        if whole := samples.take(chunk):
+            yield whole
 
 
 def _to_field(value: Any) -> str:

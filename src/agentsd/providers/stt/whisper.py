@@ -11,7 +11,7 @@ from pydantic import Field
 from agentsd.providers.base import Transcript
 from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import NetworkSettings
-from agentsd.providers.options import ListeningOptions, refuse_options
+from agentsd.providers.options import ListeningOptions, get_primary_language, refuse_options
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.websocket import Frame, FrameReader, SocketClient, frame_pieces
@@ -65,7 +65,7 @@ class Whisper(SocketClient):
         refuse_options(self.who.vendor, options, ("language",))
         tuned = copy(self)
         if options.language is not None:
-            tuned._query = {**self._query, "language": options.language}
+            tuned._query = {**self._query, "language": get_primary_language(options.language)}
         return tuned
 
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:

@@ -19,7 +19,7 @@ from uuid import uuid4
 from psycopg import AsyncConnection
 
 from agentsd.core.backoff import Backoff
-from agentsd.core.errors import AgentsdError, StoreUnavailable
+from agentsd.core.errors import AgentsdError, SessionLost, StoreUnavailable
 from agentsd.core.reminder import Reminder
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.agents.verifier import Verifier
@@ -168,9 +168,7 @@ class Follower:
     async def _catch_up(self) -> bool:
         """Load and serve what is new. Return whether that succeeded."""
         try:
-            if not self._followed:
-                await self._database.check_schema()
-            await self._load()
+            await self._load_by_any_session()
             self._followed = True
         except AgentsdError as error:
             self._failed(error)
@@ -191,6 +189,18 @@ class Follower:
         if self._keeper is not None:
             self._keeper.confirm()
         return True
+
+    async def _load_by_any_session(self) -> None:
+        """Load; once more where the session ended at work: Postgres may answer a new one."""
+        try:
+            await self._check_and_load()
+        except SessionLost:
+            await self._check_and_load()
+
+    async def _check_and_load(self) -> None:
+        if not self._followed:
+            await self._database.check_schema()
+        await self._load()
 
     def _failed(self, error: AgentsdError) -> None:
         name = type(error).__name__

@@ -34,6 +34,7 @@ from agentsd.services.voicebot.turn_state import (
     AnswerWanted,
     ClientCancelled,
     Phase,
+    SpeechConfirmed,
     SpeechOver,
     TurnState,
     begin_listening,
@@ -241,6 +242,7 @@ class Call:
             )
         if self._ear is not None:
             self._ear.forget()
+        self.runner.advance(turn, SpeechConfirmed())  # the client knows that it is speech
         self._end(turn, turn.utterance, reply=False)
         return turn.utterance.item
 

@@ -41,13 +41,13 @@ class EchoGuard:
 
     def __init__(self) -> None:
         self.known = False  # an echo was recognised in this call
-        self._played: deque[tuple[float, Samples]] = deque()  # (when it begins to play, samples)
+        self._played: deque[tuple[float, Any]] = deque()  # (when it begins to play, samples)
         self._heard: deque[tuple[Samples, float]] = deque()  # (samples, when they ended)
 
     def add_played(self, pcm: bytes, ms: float, starts: float) -> None:
         """Add sound that lasts ``ms`` and begins to play at ``starts``."""
         samples = _reduce_rate(pcm, round(len(pcm) / SAMPLE_BYTES / ms * 1000) if ms else RATE)
-        self._played.append((starts, samples))
+        self._played.append((starts, samples.astype("float16")))  # 16 kB a second
         while self._played and self._played[0][0] < starts - PLAYED_SECONDS_MAX:
             self._played.popleft()
 

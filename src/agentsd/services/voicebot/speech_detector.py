@@ -22,8 +22,8 @@ QUIET_BELOW_VOICE_DB = 24.0
 """A frame that is quieter than the voice by this is silence, though the model's probability falls only
 over the next 100 ms: ``silence_ms`` counts from the last sound."""
 
-VOICE_LEVEL_WEIGHT = 0.2
-"""Weight of a frame in the mean level of the voice."""
+RISE_WEIGHT, FALL_WEIGHT = 0.2, 0.05
+"""Weights of a louder and of a quieter frame in the mean level of the voice: it trails off before its end."""
 
 PAUSE_MS = 200
 """Silence after which the recogniser is told to finish, beside the wait for the end."""
@@ -178,7 +178,8 @@ class SpeechDetector:
         if voice is not None and level < voice - QUIET_BELOW_VOICE_DB:
             return 0.0
         if probability >= self.turn.threshold and voice is not None:
-            self._voice_level = voice + VOICE_LEVEL_WEIGHT * (level - voice)
+            weight = RISE_WEIGHT if level > voice else FALL_WEIGHT
+            self._voice_level = voice + weight * (level - voice)
         return probability
 
     def _keep(self, pcm: bytes) -> None:

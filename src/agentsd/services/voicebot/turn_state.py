@@ -217,8 +217,10 @@ def _take_floor(state: TurnState, *, owed: bool) -> Step:
 
 def _ask(state: TurnState, event: AnswerWanted | ClientCancelled | Superseded) -> Step:
     if isinstance(event, AnswerWanted):
-        goes_on = _answers(state)
-        return (state if goes_on else replace(state, wants=True, asked=True, cancelled=False)), ()
+        if _answers(state):
+            return state, ()  # its answer goes on
+        asked = replace(state, wants=True, asked=True, cancelled=False)
+        return _confirm(asked) if state.phase is Phase.TRANSCRIBING else (asked, ())
     if _answers(state):
         return state, (Command.STOP_ANSWER,)
     cancelled = state.cancelled or isinstance(event, ClientCancelled)

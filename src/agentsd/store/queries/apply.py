@@ -40,6 +40,7 @@ class ApplyStamp:
     run_id: UUID
     commit: str | None  # of the tree that the files came from
     checked: bytes  # digest of the schema and the trust settings that the manifests were checked against
+    uncommitted: frozenset[UUID] = frozenset()  # agents with a file that is not as ``commit`` has it
 
 
 async def apply_plan(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -> Head:
@@ -67,7 +68,7 @@ async def apply_plan(connection: AsyncConnection, plan: Plan, *, stamp: ApplySta
     if deleted:
         await connection.execute(_TOMBSTONE, {"version": head.version, "ids": deleted})
     if rows:
-        await _upsert_rows(connection, rows, head.version, stamp.commit)
+        await _upsert_rows(connection, rows, head.version, stamp)
     if plan.changes:
         await _record_revisions(connection, plan.changes, head.version, stamp)
     await _remember_seals(connection, written)
@@ -120,12 +121,13 @@ async def _load_documents(connection: AsyncConnection, digests: Sequence[bytes])
 
 
 async def _upsert_rows(
-    connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], version: int, commit: str | None
+    connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], version: int, stamp: ApplyStamp
 ) -> None:
     places = {"ids": [row[0] for row in rows], "slugs": [row[2] for row in rows]}
     await connection.execute(_CLEAR_MOVING, places)
     for batch in split_batches(rows):
-        await connection.execute(_UPSERT, (commit, version, *transpose_rows(batch)))
+        values = (list(stamp.uncommitted), stamp.commit, version, *transpose_rows(batch))
+        await connection.execute(_UPSERT, values)
 
 
 async def _record_revisions(
@@ -138,6 +140,7 @@ async def _record_revisions(
             "operations": [change.operation for change in changes],
             "version": version,
             "commit": stamp.commit,
+            "uncommitted": list(stamp.uncommitted),
             "run_id": stamp.run_id,
         },
     )
@@ -180,7 +183,7 @@ _LAYERS = """CASE WHEN s.attachments ? 'layers' THEN
 
 _UPSERT = f"""
 INSERT INTO agents ({_NAMES}, layer_digests, commit, version, applied_hash)
-SELECT {_STAGED}, {_LAYERS}, %s, %s, agent_hash_of({_STAGED})
+SELECT {_STAGED}, {_LAYERS}, CASE WHEN s.id <> ALL(%b::uuid[]) THEN %s END, %s, agent_hash_of({_STAGED})
 FROM (SELECT {_TYPED} FROM unnest({_ARRAYS}) AS s ({_NAMES}) OFFSET 0) s
 ON CONFLICT (id) DO UPDATE SET {_ASSIGNED}, layer_digests = excluded.layer_digests,
     commit = excluded.commit, version = excluded.version, applied_hash = excluded.applied_hash,
@@ -192,7 +195,7 @@ INSERT INTO agent_revisions
     (agent_id, version, operation, slug, owner, source, path, digest, document_digest, attachments,
      commit, run_id)
 SELECT a.id, %(version)s, s.operation, a.slug, u.username, a.source, a.path, a.digest, a.document_digest,
-       a.attachments, %(commit)s, %(run_id)s
+       a.attachments, CASE WHEN a.id <> ALL(%(uncommitted)b::uuid[]) THEN %(commit)s END, %(run_id)s
 FROM unnest(%(ids)b::uuid[], %(operations)b::text[]) AS s (id, operation)
 JOIN agents a ON a.id = s.id JOIN users u ON u.id = a.user_id
 WHERE a.version = %(version)s

@@ -103,6 +103,46 @@ def _make_run(row: tuple[Any, ...]) -> SyncRun:
     return SyncRun(*columns)
 
 
+@dataclass(frozen=True, slots=True)
+class RunChange:
+    """Change of one agent by one run. ``commit`` None: its files were not committed then."""
+
+    operation: str
+    slug: str
+    commit: str | None
+
+
+async def load_run_changes(
+    connection: AsyncConnection, runs: Mapping[UUID, int], *, owner: str | None, limit: int
+) -> dict[UUID, list[RunChange]]:
+    """Return up to ``limit`` changes of each run, by name. ``runs``: the version that each of them made.
+
+    ``owner``: only of its agents; None: of all.
+    """
+    if not runs:
+        return {}
+    cursor = await connection.execute(
+        """SELECT run_id, operation, slug, commit FROM (
+               SELECT run_id, operation, slug, commit,
+                      row_number() OVER (PARTITION BY run_id ORDER BY slug) AS place
+               FROM agent_revisions
+               WHERE version = ANY(%(versions)b) AND run_id = ANY(%(runs)b)
+                 AND (%(owner)s::text IS NULL OR owner = %(owner)s)) r
+           WHERE place <= %(limit)s ORDER BY place""",
+        {"versions": list(runs.values()), "runs": list(runs), "owner": owner, "limit": limit},
+    )
+    found: dict[UUID, list[RunChange]] = {}
+    for run, *change in await cursor.fetchall():
+        found.setdefault(run, []).append(RunChange(*change))
+    return found
+
+
+async def load_run_triggers(connection: AsyncConnection, runs: Collection[UUID]) -> dict[UUID, str]:
+    """Return what started these runs, as far as they are on record."""
+    cursor = await connection.execute("SELECT id, trigger FROM sync_runs WHERE id = ANY(%b)", (list(runs),))
+    return dict(await cursor.fetchall())
+
+
 async def load_version_owners(
     connection: AsyncConnection, versions: Collection[int]
 ) -> dict[int, frozenset[str]]:

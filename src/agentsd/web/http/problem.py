@@ -219,12 +219,12 @@ def from_error(error: AgentsdError) -> Problem:
     return make_internal_error()
 
 
-def from_http_exception(error: web.HTTPException, path: str) -> Problem:
+def from_http_exception(error: web.HTTPException, path: str, hint: str = "") -> Problem:
     """Convert an error of aiohttp itself (no such path, method, size)."""
     status = error.status
     code = _CODE_BY_STATUS.get(status, "http_error")
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-    return Problem(status, code, _explain_http_error(error, path), headers=headers)
+    return Problem(status, code, _explain_http_error(error, path), hint=hint, headers=headers)
 
 
 def make_not_ready() -> Problem:

@@ -19,6 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
 from agentsd.supervisor import ENDING_ERRORS
+from agentsd.web.http.compression import compress_reply
 from agentsd.web.http.conditional import add_security_headers
 from agentsd.web.http.problem import (
     OPENAI_PREFIX,
@@ -37,6 +38,7 @@ from agentsd.web.middleware.memory_budget import (
     count_reply,
     get_or_make_hold,
 )
+from agentsd.web.middleware.missing_route import explain_missing_route
 from agentsd.web.middleware.policies import Policies
 from agentsd.web.middleware.rate_limit import RateLimiter
 from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH as HOOK_PATH
@@ -48,6 +50,10 @@ Git hosts sign their calls."""
 
 PAGES_PREFIX = "/ui/"
 """Prefix of the pages and their files."""
+
+ASSET_ROUTE = "/ui/static/{edition}/{name}"
+"""Route of the pages' files, as the access log names it."""
+_QUIET_ROUTES = PROBE_PATHS | {ASSET_ROUTE}
 
 CLIENT_GONE_STATUS = 499
 """Status in log and metrics for a client that disconnected; it is never sent."""
@@ -83,6 +89,7 @@ def request_middleware(
                 request[PRINCIPAL] = await _admit_request(request, access, limiter)
                 work = budgets.enter(request, request[PRINCIPAL]) if budgets is not None else None
                 response = await handler(request)
+                await compress_reply(request, response)
                 _count_reply(request, response, guards.memory)
             status = response.status
         except (ConnectionError, *ENDING_ERRORS):
@@ -92,7 +99,7 @@ def request_middleware(
             add_security_headers(redirection)
             raise
         except BaseException as error:  # a plug-in's SystemExit, a panic in native code
-            problem = _make_problem(error, request.path)
+            problem = _make_problem(error, request)
             status = problem.status
             if has_begun(request):
                 cut_connection(request)
@@ -223,13 +230,14 @@ def _make_unauthorized(request: web.Request) -> Problem:
     )
 
 
-def _make_problem(error: BaseException, path: str) -> Problem:
+def _make_problem(error: BaseException, request: web.Request) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, AgentsdError):
         return from_error(error)
     if isinstance(error, web.HTTPException):
-        return from_http_exception(error, path)
+        hint = explain_missing_route(request) if error.status in (404, 405) else ""
+        return from_http_exception(error, request.path, hint)
     log_unexpected_error(error)
     return make_internal_error()
 
@@ -259,9 +267,8 @@ def _record_request(request: web.Request, status: int, seconds: float, metrics: 
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "(none)"
     metrics.observe(request.method, route, status, seconds)
-    level = (
-        logging.DEBUG if route in PROBE_PATHS and status < 400 else logging.INFO
-    )  # probes arrive every second
+    # probes arrive every second, and a view of a page reads some thirty files
+    level = logging.DEBUG if route in _QUIET_ROUTES and status < 400 else logging.INFO
     if _access_log.isEnabledFor(level):
         method = request.method if request.method.isalpha() else "?"
         _access_log.log(level, "%s %s %d %.1f ms", method[:10], route, status, seconds * 1000)

@@ -46,6 +46,7 @@ class CompletionFrames:
     """Frames of ``data`` alone, ``[DONE]`` last; after an error there is no ``[DONE]``."""
 
     convert: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda chunk: chunk
+    last: bytes = b"data: [DONE]\n\n"
 
     def begin(self) -> bytes:
         """Return nothing: the first chunk is the beginning."""
@@ -57,7 +58,7 @@ class CompletionFrames:
 
     def end(self) -> bytes:
         """Return the mark of the end."""
-        return b"data: [DONE]\n\n"
+        return self.last
 
     def fail(self, problem: Problem, request_id: str) -> bytes:
         """Return the error as one frame."""
@@ -69,7 +70,7 @@ async def send_answer(
     agent: LiveAgent,
     answer: AsyncGenerator[dict[str, Any], None],
     frames: AnswerFrames,
-    turn: ChatTurn,
+    turn: ChatTurn | None = None,
 ) -> web.StreamResponse:
     """Send ``answer`` as it comes, noted in ``turn``. Raises errors that come before anything was sent."""
     response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
@@ -80,7 +81,8 @@ async def send_answer(
         opening: bytes | None = None
         try:
             async for chunk in chunks:
-                turn.take(chunk)
+                if turn is not None:
+                    turn.take(chunk)
                 opening, head = b"", frames.begin() if opening is None else b""
                 if frame := head + frames.take(chunk):
                     await out.write(frame)
@@ -90,7 +92,8 @@ async def send_answer(
         except Exception as error:
             if not out.begun:
                 raise
-            turn.error = error
+            if turn is not None:
+                turn.error = error
             last = frames.fail(_make_problem(error), get_request_id(request))
         await out.write((frames.begin() if opening is None else b"") + last)
     await response.write_eof()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from aiohttp import web
 from pydantic import Field
@@ -12,6 +12,7 @@ from pydantic import Field
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.providers.base import LiveAgent
+from agentsd.runtime.agents.cooperative import CooperativeYield
 from agentsd.runtime.agents.snapshot import Snapshot, SnapshotEntry
 from agentsd.web.agent_lookup import (
     CURRENT_REF,
@@ -21,11 +22,12 @@ from agentsd.web.agent_lookup import (
     get_snapshot,
     lease_agent,
 )
-from agentsd.web.context import APP_CONTEXT
+from agentsd.web.context import ABILITIES, APP_CONTEXT
 from agentsd.web.http.conditional import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem
 from agentsd.web.http.reply import Count, make_cached_reply
+from agentsd.web.views.abilities import list_live_abilities
 
 MODEL_LISTS_MAX = 256
 """Maximum number of cached lists, one per owner."""
@@ -36,19 +38,28 @@ ModelName = Annotated[
 ]
 
 
+Ability = Literal["chat", "embeddings", "realtime", "speech", "transcription"]
+
+
 @dataclass(frozen=True)
 class ModelReply:
-    """Agent as OpenAI lists models."""
+    """Agent as OpenAI lists models; `name` and `abilities` in addition, which clients ignore."""
 
     id: str
     created: Annotated[Count, Field(description="Seconds since 1970.")]
     owned_by: str
+    name: Annotated[str, Field(description="The agent's display name.")]
+    abilities: Annotated[
+        tuple[Ability, ...],
+        Field(description="What can be asked of it: `chat` is also `/v1/responses` and `/v1/completions`."),
+    ]
     object: Literal["model"] = "model"
 
     @classmethod
-    def of(cls, row: AgentRow) -> ModelReply:
+    def of(cls, row: AgentRow, abilities: tuple[str, ...]) -> ModelReply:
         """Return the reply for an agent with a row."""
-        return cls(row.slug, int(row.created_at.timestamp()), row.owner)
+        known = cast("tuple[Ability, ...]", abilities)
+        return cls(row.slug, int(row.created_at.timestamp()), row.owner, row.name, known)
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ def make_routes() -> list[web.RouteDef]:
         snapshot, scope = get_snapshot(request), get_principal(request).scope
         known = kept.get(scope)
         if known is None or known[0] is not snapshot:
-            body = to_json(ModelList(_list_models(request, snapshot, scope)))
+            body = to_json(ModelList(await _list_models(request, snapshot, scope)))
             if len(kept) >= MODEL_LISTS_MAX:
                 kept.clear()
             known = kept[scope] = (snapshot, body, compute_etag(body))
@@ -76,9 +87,14 @@ def make_routes() -> list[web.RouteDef]:
     return [web.get("/v1/models", get_many), web.get("/v1/models/{model:.+}", get_model)]
 
 
-def _list_models(request: web.Request, snapshot: Snapshot, scope: str | None) -> list[ModelReply]:
-    rows = (snapshot.entries[slug].row for slug in snapshot.slugs(scope))
-    models = [ModelReply.of(row) for row in rows if row.is_active]
+async def _list_models(request: web.Request, snapshot: Snapshot, scope: str | None) -> list[ModelReply]:
+    cache, pacer = request.app[ABILITIES], CooperativeYield()
+    models = []
+    for slug in snapshot.slugs(scope):
+        row = snapshot.entries[slug].row
+        if row.is_active:
+            models.append(ModelReply.of(row, cache.find(row)))
+            await pacer.turn()
     registry = request.app[APP_CONTEXT].registry
     if models or not can_see_fallback(registry, get_principal(request)):
         return models
@@ -88,9 +104,9 @@ def _list_models(request: web.Request, snapshot: Snapshot, scope: str | None) ->
 async def get_model(request: web.Request) -> web.Response:
     """Return one model; its slug may be written with ``/``, ``%2F`` or ``~``."""
     entry = find_model(request, request.match_info["model"])
-    registry = request.app[APP_CONTEXT].registry
-    reply = ModelReply.of(entry.row) if entry else make_fallback_reply(registry.fallback)
-    return make_cached_reply(request, reply)
+    if entry is None:
+        return make_cached_reply(request, make_fallback_reply(request.app[APP_CONTEXT].registry.fallback))
+    return make_cached_reply(request, ModelReply.of(entry.row, request.app[ABILITIES].find(entry.row)))
 
 
 def find_model(request: web.Request, model: str) -> SnapshotEntry | None:
@@ -117,4 +133,5 @@ def make_agent_headers(agent: LiveAgent) -> dict[str, str]:
 
 def make_fallback_reply(agent: LiveAgent) -> ModelReply:
     """Return the fallback agent, which has no row."""
-    return ModelReply(agent.slug, 0, "agentsd")
+    abilities = cast("tuple[Ability, ...]", list_live_abilities(agent))
+    return ModelReply(agent.slug, 0, "agentsd", agent.spec.name or agent.slug, abilities)

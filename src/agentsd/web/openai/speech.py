@@ -18,7 +18,7 @@ from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from agentsd.audio.encoder import FORMATS, FormatName, SpeechFormat, can_encode, encode_stream
 from agentsd.audio.rates import resample_stream
@@ -30,6 +30,7 @@ from agentsd.web.context import WEB_METRICS
 from agentsd.web.http.conditional import SECURITY_HEADERS
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request, from_error, make_internal_error
+from agentsd.web.http.request_id import get_request_id
 from agentsd.web.http.sse import SSE_HEADERS, write_frame
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.middleware.request import cut_connection, log_unexpected_error
@@ -45,8 +46,6 @@ _Ignored = Annotated[Any, Field(description="Accepted and ignored: set in the ma
 
 class SpeechRequest(RequestModel):
     """Text to speak."""
-
-    model_config = ConfigDict(extra="ignore")
 
     model: ModelName = None
     input: Annotated[
@@ -147,7 +146,7 @@ async def _report_failure(
         cut_connection(request)
         return
     problem = from_error(error) if isinstance(error, AgentsdError) else make_internal_error()
-    await write_frame(response, _encode_frame(problem.as_openai()))
+    await write_frame(response, _encode_frame(problem.as_frame(get_request_id(request))))
 
 
 async def _make_events(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
@@ -21,17 +21,15 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from agentsd.audio.wav import Sound
-from agentsd.core.errors import AgentsdError, OptionRefused
+from agentsd.core.errors import OptionRefused
 from agentsd.providers.base import STT, LiveAgent, Transcript
 from agentsd.providers.options import ListeningOptions
 from agentsd.services.transcription import find_recogniser, stream_transcripts, transcribe_sound
 from agentsd.web.agent_lookup import get_memory_hold
 from agentsd.web.context import APP_CONTEXT
-from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import bad_request, from_error, make_internal_error
+from agentsd.web.http.problem import bad_request
 from agentsd.web.http.reply import make_reply
-from agentsd.web.http.sse import SSE_HEADERS, write_frame
-from agentsd.web.middleware.request import log_unexpected_error
+from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
 from agentsd.web.openai.models import lease_model, make_agent_headers
 from agentsd.web.openai.transcript_formats import (
     GRANULARITIES,
@@ -48,8 +46,10 @@ from agentsd.web.openai.transcript_formats import (
 )
 from agentsd.web.openai.upload import AudioUpload, decode_upload, read_upload
 
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,3}", re.ASCII)
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8}){0,3}", re.ASCII)
 _STREAMED_FORMATS = ("json", "text")
+TRANSCRIPT_FRAMES = CompletionFrames(last=b"")
+"""Frames of a streamed transcript: the event ``transcript.text.done`` is its end."""
 _Flag = Literal["true", "false"]
 _OR_REFUSED = "Passed to the provider, or refused where it has none."
 _Passed = Annotated[str, Field(description=_OR_REFUSED)]
@@ -163,6 +163,9 @@ def _parse_granularities(upload: AudioUpload, form: str) -> Sequence[str]:
 
 
 def _parse_language(text: str) -> str | None:
+    """Return the language; None for ``auto``, which several servers have as the name of their default."""
+    if text.lower() == "auto":
+        return None
     if text and not _LANGUAGE.fullmatch(text):
         raise bad_request("language must be a code such as en", param="language")
     return text or None
@@ -206,39 +209,20 @@ async def _stream_transcript(
     request: web.Request, agent: LiveAgent, stt: STT, sound: Sound, *, partials: bool
 ) -> web.StreamResponse:
     """Stream server-sent events ``transcript.text.delta`` and ``.done``: final text as it is recognised."""
-    async with aclosing(_make_transcript_events(stream_transcripts(stt, sound), partials=partials)) as frames:
-        first = await anext(frames)  # before the first frame, an error is an HTTP status
-        response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
-        await response.prepare(request)
-        try:
-            await write_frame(response, first)
-            async for frame in frames:
-                await write_frame(response, frame)
-        except AgentsdError as error:
-            await write_frame(response, _encode_frame(from_error(error).as_openai()))
-        except ConnectionError:
-            raise  # the client disconnected
-        except Exception as error:
-            log_unexpected_error(error)
-            await write_frame(response, _encode_frame(make_internal_error().as_openai()))
-        await response.write_eof()
-        return response
+    events = _make_transcript_events(stream_transcripts(stt, sound), partials=partials)
+    return await send_answer(request, agent, events, TRANSCRIPT_FRAMES)
 
 
 async def _make_transcript_events(
     parts: AsyncGenerator[Transcript, None], *, partials: bool
-) -> AsyncGenerator[bytes, None]:
+) -> AsyncGenerator[dict[str, Any], None]:
     text = ""
     async with aclosing(parts):
         async for part in parts:
             said = f" {part.text}" if text else part.text
             if part.final:
                 text += said
-                yield _encode_frame({"type": "transcript.text.delta", "delta": said})
+                yield {"type": "transcript.text.delta", "delta": said}
             elif partials:
-                yield _encode_frame({"type": "transcript.text.partial", "text": text + said})
-    yield _encode_frame({"type": "transcript.text.done", "text": text})
-
-
-def _encode_frame(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + to_json(value) + b"\n\n"
+                yield {"type": "transcript.text.partial", "text": text + said}
+    yield {"type": "transcript.text.done", "text": text}

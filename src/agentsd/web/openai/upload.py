@@ -11,10 +11,12 @@ from io import BytesIO
 from aiohttp import BodyPartReader, ClientPayloadError, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from agentsd.audio.container import find_marked_container
 from agentsd.audio.decoder import make_too_long_error
 from agentsd.audio.sound_file import RecordingLimits, decode_recording
 from agentsd.audio.wav import CHANNELS_MAX, SAMPLE_RATES, Sound, mix_to_mono
 from agentsd.core.errors import LimitExceeded, RecordingRefused
+from agentsd.core.names import quote_word
 from agentsd.web.agent_lookup import get_memory_hold
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
@@ -24,9 +26,12 @@ from agentsd.web.middleware.memory_budget import MemoryHold
 FIELD_BYTES_MAX = 64 << 10
 FIELDS_MAX = 32
 _RAW_TYPE = "audio/pcm"
-_BARE_TYPES = ("audio/", "video/webm", "video/mp4", "video/mpeg", "application/ogg")
+_BARE_TYPES = ("audio/", "video/", "application/ogg", "application/octet-stream")
+"""Types of a bare recording. What it is, is read from its first bytes; without a type, it is the last one."""
+_PATH_CHARACTERS_MAX = 4096
 _DEFAULT_RATE = "16000"
-_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_LIST_MARK = re.compile(r"\[\d*\]\Z", re.ASCII)
+"""End of the name of a field that comes several times: ``[]``, or ``[0]`` as some clients number them."""
 
 
 @dataclass(slots=True)
@@ -49,9 +54,14 @@ class AudioUpload:
         """Raise ``Problem`` 400 for a field that is not ``known`` and not empty."""
         for name, values in self.fields.items():
             if name not in known and any(values):
-                shown = name if _FIELD_NAME.fullmatch(name) else None
+                shown = _show_name(name)
                 hint = f"leave it out; known fields are: {', '.join(sorted(known))}"
                 raise bad_request(f"{shown or 'a field'} is not supported here", hint=hint, param=shown)
+
+
+def _show_name(name: str) -> str | None:
+    """Return a field's name if an error may quote it."""
+    return quote_word(name, "") or None
 
 
 async def read_upload(request: web.Request) -> AudioUpload:
@@ -73,6 +83,8 @@ async def decode_upload(upload: AudioUpload, rate: int, limits: RecordingLimits,
     The upload's bytes are given up. Raise ``Problem`` 400, 429 and 503.
     """
     audio, upload.audio = upload.audio, b""
+    if not audio:
+        raise _make_empty()
     try:
         sound = await asyncio.to_thread(_read_samples, audio, upload.kind, limits, rate)
         sound = sound or await decode_recording(audio, rate, limits, hold.owner)
@@ -83,16 +95,20 @@ async def decode_upload(upload: AudioUpload, rate: int, limits: RecordingLimits,
         message, hint = "too many recordings are being decoded", "try again in a moment"
         raise Problem(503, "busy", message, hint=hint, headers={"Retry-After": "5"}) from None
     if not sound.pcm:
-        raise bad_request("the recording is empty", param="file")
+        raise _make_empty()
     hold.set(0)
     hold.grow(2 * len(sound.pcm))
     return sound
 
 
+def _make_empty() -> Problem:
+    return bad_request("the recording is empty", param="file")
+
+
 def _read_samples(audio: bytes, content_type: str, limits: RecordingLimits, rate: int) -> Sound | None:
     """Return the sound of bare samples; None for a file. Raises ``RecordingRefused``."""
     kind, options = _parse_content_type(content_type)
-    if kind != _RAW_TYPE or audio[:4] == b"RIFF":
+    if kind != _RAW_TYPE or find_marked_container(audio):
         return None
     source = _parse_number(options.get("rate", _DEFAULT_RATE), SAMPLE_RATES, "rate")
     channels = _parse_number(options.get("channels", "1"), range(1, CHANNELS_MAX + 1), "channels")
@@ -111,7 +127,7 @@ async def _read_request(request: web.Request) -> AudioUpload:
         audio = await _read_bounded(request.content.iter_any(), limit, hold, UPLOAD_SETTING)
         fields: dict[str, list[str]] = {}
         for name, value in request.query.items():
-            fields.setdefault(name.removesuffix("[]"), []).append(value)
+            fields.setdefault(_LIST_MARK.sub("", name), []).append(value)
         return AudioUpload(fields, audio, request.headers.get("Content-Type", ""))
     hint = "send multipart/form-data with the fields file and model, or the recording itself as audio/wav"
     raise bad_request("the body is not a recording", hint=hint, status=415)
@@ -120,6 +136,9 @@ async def _read_request(request: web.Request) -> AudioUpload:
 async def _read_form(request: web.Request) -> AudioUpload:
     fields: dict[str, list[str]] = {}
     audio, kind = None, ""
+    if "boundary" not in _parse_content_type(request.headers["Content-Type"])[1]:
+        hint = "let the HTTP library set the header Content-Type"
+        raise bad_request("the Content-Type multipart/form-data has no boundary", hint=hint)
     reader, hold, parts = await request.multipart(), get_memory_hold(request), 0
     while (part := await reader.next()) is not None:
         parts += 1
@@ -131,13 +150,34 @@ async def _read_form(request: web.Request) -> AudioUpload:
             limit = get_upload_limit(request)
             audio = await _read_bounded(_iterate_chunks(part), limit, hold, UPLOAD_SETTING)
             kind = part.headers.get("Content-Type", "")
+            _refuse_path(part, audio)
         else:
+            _refuse_file(part)
             data = await _read_bounded(_iterate_chunks(part), FIELD_BYTES_MAX, hold)
-            name = (part.name or "").removesuffix("[]")
+            name = _LIST_MARK.sub("", part.name or "")
             fields.setdefault(name, []).append(data.decode("utf-8", "replace"))
     if audio is None:
         raise bad_request("the form has no recording", hint="send it as the field file", param="file")
     return AudioUpload(fields, audio, kind)
+
+
+def _refuse_path(part: BodyPartReader, data: bytes) -> None:
+    """Raise ``Problem`` 400 for a text in place of a file, as ``curl -F file=PATH`` sends it."""
+    if (
+        part.filename is None
+        and 0 < len(data) < _PATH_CHARACTERS_MAX
+        and data.decode("latin-1").isprintable()
+    ):
+        hint = "curl sends the contents of a file with file=@PATH"
+        raise bad_request("file is a text, not a recording", hint=hint, param="file")
+
+
+def _refuse_file(part: BodyPartReader) -> None:
+    """Raise ``Problem`` 400 for a file in another field."""
+    if part.filename is not None:
+        shown = _show_name(_LIST_MARK.sub("", part.name or ""))
+        detail = f"{shown or 'a field'} is a file, which belongs in the field file"
+        raise bad_request(detail, hint="send one recording, as the field file", param=shown or "file")
 
 
 async def _iterate_chunks(part: BodyPartReader) -> AsyncGenerator[bytes, None]:

@@ -26,6 +26,7 @@ from agentsd.web.openapi import parameters as given
 from agentsd.web.openapi.model import MediaType, Operation, Reply, RequestBody, Schema, refer_to_schema
 from agentsd.web.rest.agents import revisions
 from agentsd.web.rest.agents.dry_run import PreviewReply
+from agentsd.web.rest.agents.files import AgentFilePage, AgentFileText, FileText
 from agentsd.web.rest.agents.read import AgentPage
 from agentsd.web.rest.agents.values import ValuePage
 from agentsd.web.rest.agents.write import Rollback
@@ -141,6 +142,15 @@ _AGENTS = (
         description="All values of the manifest, layers merged. Empty for the built-in agent, and "
         "while a file cannot be read: the condition contains the reason."),
     _define(
+        "listAgentFiles", "GET /api/agents/{agent}/files", "A prompt and sources of knowledge, by name",
+        _reply("The page.", AgentFilePage, (*_CACHED, "Link"),
+               _continue("listAgentFiles", agent="$request.path.agent")), _UNCHANGED,
+        parameters=given.make_page(), errors=(400, 404, 503)),
+    _define(
+        "getAgentFile", "GET /api/agents/{agent}/files/{path}", "Text of a prompt or a source of knowledge",
+        _reply("The file.", AgentFileText, _CACHED), _UNCHANGED, errors=(404, 503), on="front-desk",
+        description="404 also for a source where this server does not have the files."),
+    _define(
         "selectAgent", "POST /api/agents/{agent}/select", "Choose the current agent, by cookie",
         _reply("The chosen agent.", AgentReply, ("Set-Cookie",)), errors=(404, 409, 503),
         description="Also works on a read-only server."),
@@ -182,6 +192,11 @@ _WRITES = (
         "setDefaultAgent", "POST /api/agents/{agent}/set-default", "Make an agent its owner's default",
         *_edited("The agent, now the default."),
         description="The file of the current default is changed first.",
+        parameters=_EDIT, errors=_AGENT_ERRORS, on="front-desk", role="editor"),
+    _define(
+        "writeAgentFile", "PUT /api/agents/{agent}/files/{path}", "Replace a prompt or a source of knowledge",
+        *_edited("The agent that names the file."), body=MediaType(FileText, example={"text": "Be brief."}),
+        description="The text of a file that the agent names; every agent that names it has it then.",
         parameters=_EDIT, errors=_AGENT_ERRORS, on="front-desk", role="editor"),
     _define(
         "rollbackAgent", "POST /api/agents/{agent}/rollback", "Restore an older version of an agent",
@@ -264,7 +279,7 @@ _OPENAI = (
         "call", "GET /v1/realtime", "A call, over a WebSocket", Reply(101, "The call has begun."),
         description="Uses the events of OpenAI's Realtime API. A browser cannot set headers and offers its "
         "token as the subprotocol `openai-insecure-api-key.TOKEN` beside `realtime`.",
-        parameters=(given.MODEL_QUERY,), errors=(400, 404, 426, 503), streams=True),
+        parameters=(given.MODEL_QUERY, given.INTENT), errors=(400, 404, 426, 503), streams=True),
 )
 _SERVICE = (
     _define(

@@ -45,6 +45,13 @@ PATH_PARAMETERS = {
         {"type": "string", "minLength": 1, "pattern": "^[^/?#]+$"},
         "current",
     ),
+    "path": Parameter(
+        "path",
+        "path",
+        "A file that the agent names, as `GET …/files` lists it.",
+        {"type": "string", "minLength": 1, "pattern": "^[^?#]+$"},
+        "prompts/front-desk.md",
+    ),
     "user": Parameter(
         "user",
         "path",
@@ -116,6 +123,9 @@ INPUT_ITEMS = (
     _make_query("order", "`desc`: the last item first.", _make_choice(*ITEM_ORDERS, default=ITEM_ORDERS[0])),
 )
 MODEL_QUERY = _make_query("model", "An agent: its slug, its id, or `current`, the default.", TEXT, "current")
+INTENT = _make_query(
+    "intent", "`transcription`: listen only, and answer nothing.", _make_choice("transcription")
+)
 RECORDING = (
     MODEL_QUERY,
     _make_query("response_format", "For a bare recording.", _make_choice(*TRANSCRIPT_FORMATS)),

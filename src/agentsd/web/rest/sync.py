@@ -19,11 +19,12 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from agentsd.core.access import Principal
-from agentsd.core.errors import StoreError
+from agentsd.core.errors import SessionLost, StoreError
+from agentsd.runtime.agents.snapshot import Snapshot
 from agentsd.store.leader_election import Leader, list_leaders
 from agentsd.store.queries.pulls import PullState, list_pulls
 from agentsd.store.queries.replicas import Replica, list_replicas
-from agentsd.store.queries.runs import ManifestCondition, SyncRun, list_conditions, list_runs
+from agentsd.store.queries.runs import ManifestCondition, list_conditions, list_runs
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import APP_CONTEXT, AppContext
 from agentsd.web.http.reply import make_reply
@@ -31,11 +32,13 @@ from agentsd.web.rest import plan as planning
 from agentsd.web.rest.health import RuntimeState, StoreState, make_runtime_state
 from agentsd.web.views import visibility as scoping
 from agentsd.web.views.agent import ConditionReply
+from agentsd.web.views.run_changes import RunChangesCache, RunReply, load_actors, make_run_reply
 
 RUNS_MAX = 20
 RUNS_SCANNED_MAX = 200
 """Number of recent runs that are searched for those of one owner."""
 CONDITIONS_MAX = 1000
+RUN_CHANGES = web.AppKey("run_changes", RunChangesCache)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,22 @@ class AgentProblem(ConditionReply):
     """Agent that is not Ready."""
 
     slug: str
+
+
+@dataclass(frozen=True)
+class ManifestConditionReply:
+    """Condition of one manifest; also of one that never became an agent."""
+
+    source: str
+    path: str
+    slug: str
+    type: str
+    reason: str
+    message: str
+    since: datetime | None
+    serving_version: Annotated[
+        int | None, Field(description="The version that is served of its agent; null where there is none.")
+    ]
 
 
 @dataclass(frozen=True)
@@ -85,9 +104,9 @@ class StoredState(TypedDict):
     """State that is read from Postgres; null while it is away."""
 
     store: StoreState
-    runs: list[SyncRun] | None
+    runs: list[RunReply] | None
     conditions: Annotated[
-        list[ManifestCondition] | None, Field(description="Those other than `Ready`, up to a thousand.")
+        list[ManifestConditionReply] | None, Field(description="Those other than `Ready`, up to a thousand.")
     ]
     condition_counts: Annotated[dict[str, int] | None, Field(description="The number of each type.")]
     replicas: list[ReplicaReply] | None
@@ -116,7 +135,10 @@ async def get_sync_state(request: web.Request) -> web.Response:
     snapshot = parts.registry.snapshot
     found = parts.registry.problems(owner=principal.scope)
     try:
-        stored = await _load_stored_state(parts, principal)
+        try:
+            stored = await _load_stored_state(parts, principal, request.app[RUN_CHANGES])
+        except SessionLost:  # Postgres may answer a new one
+            stored = await _load_stored_state(parts, principal, request.app[RUN_CHANGES])
     except StoreError:
         stored = StoredState(
             store="away",
@@ -146,7 +168,8 @@ def _describe_problem(parts: AppContext) -> str | None:
     return problem.message if problem else None
 
 
-async def _load_stored_state(parts: AppContext, principal: Principal) -> StoredState:
+async def _load_stored_state(parts: AppContext, principal: Principal, cache: RunChangesCache) -> StoredState:
+    snapshot = parts.registry.snapshot
     scope = principal.scope
     async with parts.database.transaction(snapshot=True) as connection:
         runs = await list_runs(connection, limit=RUNS_MAX if scope is None else RUNS_SCANNED_MAX)
@@ -154,20 +177,31 @@ async def _load_stored_state(parts: AppContext, principal: Principal) -> StoredS
         replicas = await list_replicas(connection)
         pulls = await list_pulls(connection)
         leaders = await list_leaders(connection) if scope is None else []  # they contain hosts and sources
-    if scope is not None:
-        snapshot = parts.registry.snapshot
-        versions = {snapshot.entries[slug].row.version for slug in snapshot.slugs(scope)}
-        runs = scoping.filter_runs(runs, scope, versions)[:RUNS_MAX]
-        conditions = scoping.filter_conditions(conditions, scope)
+        if scope is not None:
+            versions = {snapshot.entries[slug].row.version for slug in snapshot.slugs(scope)}
+            runs = scoping.filter_runs(runs, scope, versions)[:RUNS_MAX]
+            conditions = scoping.filter_conditions(conditions, scope)
+        changes = await cache.load(connection, runs, scope)
+        actors = await load_actors(connection, runs, scope)
+    unwell = [one for one in conditions if one.type != "Ready"][:CONDITIONS_MAX]
     return {
         "store": "read-only" if parts.database.read_only else "ok",
-        "runs": runs,  # a healthy tree of 10,000 has many conditions, all Ready: their number will do
-        "conditions": [one for one in conditions if one.type != "Ready"][:CONDITIONS_MAX],
+        "runs": [make_run_reply(one, changes, actors) for one in runs],
+        # a healthy tree of 10,000 has many conditions, all Ready: their number will do
+        "conditions": [make_manifest_condition_reply(one, snapshot) for one in unwell],
         "condition_counts": Counter(one.type for one in conditions),
         "replicas": [make_replica_reply(one, scope) for one in replicas],
         "leaders": leaders,
         "pulls": [make_pull_reply(one, scope) for one in pulls],
     }
+
+
+def make_manifest_condition_reply(condition: ManifestCondition, snapshot: Snapshot) -> ManifestConditionReply:
+    """Return a condition with the version that is served of the agent of its manifest."""
+    entry = snapshot.entries.get(condition.slug)
+    there = entry and (entry.row.path, entry.row.source) == (condition.path, condition.source)
+    serving = (entry.good or entry.row).version if entry and there else None
+    return ManifestConditionReply(**asdict(condition), serving_version=serving)
 
 
 def make_replica_reply(replica: Replica, scope: str | None) -> ReplicaReply:

@@ -26,6 +26,7 @@ from agentsd.supervisor import SupervisedTasks, Supervisor
 from agentsd.web.context import APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS
 from agentsd.web.server.connection_limits import ConnectionLimiter, ConnectionLimits
 from agentsd.web.server.protocol import RedactingProtocol
+from agentsd.web.server.tls import HANDSHAKE_TIMEOUT_SECONDS, ServerCertificate
 
 BACKLOG = 1024
 DRAIN_TIMEOUT_SECONDS = 30.0
@@ -160,8 +161,11 @@ async def start_server(
     drain: float = DRAIN_TIMEOUT_SECONDS,
     bounds: ConnectionLimits | None = None,
     supervisor: Supervisor | None = None,
+    certificate: ServerCertificate | None = None,
 ) -> Server:
     """Serve ``app`` on bound sockets. ``drain``: seconds for which ``stop`` waits for open streams.
+
+    ``certificate`` is for TLS; without one the sockets speak plain HTTP.
 
     A client that goes away cancels its handler at once (and with it the vendor's stream): handlers that
     write shield what must not be interrupted.
@@ -174,8 +178,17 @@ async def start_server(
     protocols = ProtocolFactory(runner, bounds)
     keeper = _make_limiter(app, protocols, bounds)
     loop = asyncio.get_running_loop()
-    listening = [await loop.create_server(keeper, sock=one, backlog=BACKLOG) for one in sockets]
-    return Server(runner, protocols, keeper, listening, list_urls(sockets), drain, supervisor or Supervisor())
+    tls = make_tls_options(certificate)
+    listening = [await loop.create_server(keeper, sock=one, backlog=BACKLOG, **tls) for one in sockets]
+    urls = list_urls(sockets, secure=certificate is not None)
+    return Server(runner, protocols, keeper, listening, urls, drain, supervisor or Supervisor())
+
+
+def make_tls_options(certificate: ServerCertificate | None) -> dict[str, Any]:
+    """Return the options of ``create_server`` for TLS; none without a certificate."""
+    if certificate is None:
+        return {}
+    return {"ssl": certificate.context, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_SECONDS}
 
 
 def _make_limiter(
@@ -244,11 +257,11 @@ def _explain_bind_error(error: OSError, host: str, port: int) -> ConfigError:
     return ConfigError(f"cannot bind to {where}: no such address on this machine", hint="see --host")
 
 
-def list_urls(sockets: Sequence[socket.socket]) -> list[str]:
+def list_urls(sockets: Sequence[socket.socket], *, secure: bool = False) -> list[str]:
     """Return the URLs of these sockets: ``http://127.0.0.1:8080``."""
-    return [_make_url(one) for one in sockets]
+    return [_make_url(one, "https" if secure else "http") for one in sockets]
 
 
-def _make_url(one: socket.socket) -> str:
+def _make_url(one: socket.socket, scheme: str) -> str:
     host, port = one.getsockname()[:2]
-    return f"http://[{host}]:{port}" if one.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if one.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

@@ -35,10 +35,14 @@ CONTENT_POLICY = "; ".join(
         "form-action 'none'",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
+        "trusted-types agentsd-events",
     )
 )
-"""Content-Security-Policy of every page."""
+"""Content-Security-Policy of every page. The one policy of Trusted Types makes the address of ``WORKER``."""
+
+WORKER = "js/events/worker.js"
+WORKER_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'"
+"""The worker that pages share, and its Content-Security-Policy: it has the policy of its own file."""
 
 PERMISSIONS_POLICY = "microphone=(self), camera=(), geolocation=(), payment=(), usb=()"
 
@@ -121,6 +125,8 @@ async def serve_asset(request: web.Request) -> web.Response:
         "Content-Type": found.kind,
         "Cache-Control": _ASSET_CACHE_CONTROL if current else "no-cache",
     }
+    if request.match_info["name"] == WORKER:
+        headers["Content-Security-Policy"] = WORKER_POLICY
     if found.packed is None:
         return web.Response(body=found.data, headers=headers)
     headers["Vary"] = "Accept-Encoding"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import SECTIONS, AgentRow
 from agentsd.core.manifest.layers import merge_stored_layers
 from agentsd.core.masker import Masker
+from agentsd.core.sealed import SAMPLE_RECIPIENT
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.agents.snapshot import AgentCondition
@@ -35,6 +36,14 @@ Digest = Annotated[
     str,
     Field(description="SHA-256 of its content; empty for the built-in agent.", pattern="^([0-9a-f]{64})?$"),
 ]
+
+
+Lacks = Annotated[
+    Sequence[str],
+    Field(description="What it lacks to answer, as far as it can be seen without asking a vendor."),
+]
+ListMissing = Callable[[str, str], Sequence[str]]
+"""The packages that a provider of a section needs and that are not installed here."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,7 @@ class AgentHead(ManifestReply, AgentIdentity):
     commit: str | None
     created_at: datetime | None
     updated_at: datetime | None
+    lacks: Lacks
 
 
 @dataclass(frozen=True)
@@ -126,9 +136,12 @@ class AgentSummary(AgentIdentity):
     updated_at: datetime | None
     condition: ConditionReply
     providers: Annotated[Mapping[str, str], Field(description="Vendors by section.")]
+    lacks: Lacks
 
 
-def make_agent_head(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> AgentHead:
+def make_agent_head(
+    row: AgentRow, document: Mapping[str, Any], masker: Masker, lacks: Sequence[str] = ()
+) -> AgentHead:
     """Return one agent with its document, without its condition."""
     return AgentHead(
         id=row.id,
@@ -144,6 +157,7 @@ def make_agent_head(row: AgentRow, document: Mapping[str, Any], masker: Masker) 
         commit=row.commit,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        lacks=lacks,
         **mask_document(document, masker),
     )
 
@@ -154,7 +168,11 @@ def make_agent_state(condition: AgentCondition, good: AgentRow | None) -> AgentS
 
 
 def make_agent_summary(
-    row: AgentRow, state: AgentState, description: str, providers: Mapping[str, str]
+    row: AgentRow,
+    state: AgentState,
+    description: str,
+    providers: Mapping[str, str],
+    lacks: Sequence[str],
 ) -> AgentSummary:
     """Return one agent as in a list. ``description`` and ``providers`` (kind → vendor) are masked."""
     return AgentSummary(
@@ -173,6 +191,7 @@ def make_agent_summary(
         updated_at=row.updated_at,
         condition=state.condition,
         providers=providers,
+        lacks=lacks,
     )
 
 
@@ -196,6 +215,7 @@ def make_fallback_reply(agent: LiveAgent) -> AgentReply:
         commit=None,
         created_at=None,
         updated_at=None,
+        lacks=(),
         condition=ConditionReply("Ready", "BuiltIn", "", None),
         serving_version=agent.version,
         **document | texts,
@@ -232,6 +252,23 @@ def list_vendors(document: Mapping[str, Any], masker: Masker) -> dict[str, str]:
     sections = {kind: document.get(kind) for kind in SECTIONS}
     names = {kind: one.get("provider") for kind, one in sections.items() if isinstance(one, dict)}
     return {kind: masker.mask(name) for kind, name in names.items() if isinstance(name, str)}
+
+
+def list_lacks(row: AgentRow, document: Mapping[str, Any], list_missing: ListMissing) -> list[str]:
+    """Return what an agent lacks to answer, as far as it can be seen without asking its vendors."""
+    found = []
+    if any(SAMPLE_RECIPIENT.encode() in data for data in row.documents):
+        found.append(
+            "it is sealed with the samples' published key, and their placeholders do not work: "
+            "seal keys of yours with a key of your own (agentsd init)"
+        )
+    for kind in SECTIONS:
+        section = document.get(kind)
+        name = section.get("provider") if isinstance(section, Mapping) else None
+        missing = list_missing(kind, name) if isinstance(name, str) else ()
+        if missing:
+            found.append(f"{name} needs {' and '.join(missing)}, not installed on this server")
+    return found
 
 
 def can_name_provider(documents: Iterable[bytes], provider: str) -> bool:

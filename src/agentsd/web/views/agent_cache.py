@@ -6,7 +6,7 @@ part is kept by row and the short tail is renewed when the entry's condition is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -21,7 +21,9 @@ from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.web.http.conditional import make_cache_headers
 from agentsd.web.http.json import to_json
 from agentsd.web.views.agent import (
+    ListMissing,
     can_name_provider,
+    list_lacks,
     list_vendors,
     load_document,
     make_agent_head,
@@ -48,19 +50,23 @@ class RenderedAgent:
     headers: CIMultiDict[str]
     description: str
     providers: Mapping[str, str]  # section → vendor
+    lacks: Sequence[str]
 
     @cached_property
     def summary(self) -> bytes:
         """Return the list item as JSON."""
         state = make_agent_state(self.condition, self.good)
-        return to_json(make_agent_summary(self.row, state, self.description, self.providers))
+        return to_json(make_agent_summary(self.row, state, self.description, self.providers, self.lacks))
 
 
 class AgentViewCache:
     """Renderer of agents with a cache of up to ``CACHE_BYTES_MAX`` bytes, which evicts the oldest first."""
 
-    def __init__(self, masker: Masker, destinations: DestinationsOf) -> None:
+    def __init__(
+        self, masker: Masker, destinations: DestinationsOf, list_missing: ListMissing = lambda *_: ()
+    ) -> None:
         self.masker = masker
+        self._list_missing = list_missing
         self.destinations = destinations
         self._used = 0
         self._kept: dict[str, RenderedAgent] = {}
@@ -108,15 +114,17 @@ class AgentViewCache:
         row, condition, good = entry.row, entry.condition, entry.good
         if previous is None:
             document = load_document(row, self.destinations)
-            reply = make_agent_head(row, document, self.masker)
+            lacks: Sequence[str] = list_lacks(row, document, self._list_missing)
+            reply = make_agent_head(row, document, self.masker, lacks)
             head, description = to_json(reply)[:-1], reply.description
             providers: Mapping[str, str] = list_vendors(document, self.masker)
         else:
-            head, description, providers = previous.head, previous.description, previous.providers
+            head, description = previous.head, previous.description
+            providers, lacks = previous.providers, previous.lacks
         body = head + b"," + to_json(make_agent_state(condition, good))[1:]
         etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
         return RenderedAgent(
-            row, condition, good, head, body, etag, make_cache_headers(etag), description, providers
+            row, condition, good, head, body, etag, make_cache_headers(etag), description, providers, lacks
         )
 
     def _keep(self, rendered: RenderedAgent) -> None:

@@ -162,7 +162,8 @@ FAULTS = [
 async def ended(stack: Stack) -> None:
     """Wait until no lease and no task of a call is left. Vendors' idle connections may stay in the pool."""
     async with asyncio.timeout(10):
-        while stack.metrics.registry.get_sample_value("agentsd_leases_in_use") or running():
+        value = stack.metrics.registry.get_sample_value
+        while value("agentsd_leases_in_use") or value("agentsd_calls") or running():
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.02)
 

@@ -79,7 +79,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
             raise bad_request("input must be a text or a list of items", param="input")
         grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)
         response: web.StreamResponse
-        builder = ResponseBuilder(agent.slug, wanted.echo, custom_tools=wanted.custom_tools)
+        builder = ResponseBuilder(agent.slug, wanted.echo, offered=wanted.offered)
         with record_turn(request, agent, "responses", body) as turn:
             if wanted.stream:
                 with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():

@@ -15,8 +15,10 @@ from typing_extensions import TypedDict
 
 from agentsd.services.rag import Citation
 from agentsd.web.http.reply import Count
+from agentsd.web.openai.responses.tools import OfferedTools
 
 Event = dict[str, Any]
+NO_TOOLS = OfferedTools()
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
@@ -89,10 +91,10 @@ def make_response_id() -> str:
 class ResponseBuilder:
     """Builder of one response, and of the events that describe its growth."""
 
-    def __init__(self, slug: str, echo: ResponseEcho, *, custom_tools: frozenset[str] = frozenset()) -> None:
+    def __init__(self, slug: str, echo: ResponseEcho, *, offered: OfferedTools = NO_TOOLS) -> None:
         self.id = make_response_id()
         self._slug, self._echo, self._created = slug, echo, int(time.time())
-        self._custom = custom_tools
+        self._offered = offered
         self._items: list[_Item] = []
         self._open: dict[object, _Item] = {}  # by kind, calls by index
         self._usage: Mapping[str, Any] | None = None
@@ -197,10 +199,11 @@ class ResponseBuilder:
         if item is None:
             yield from self._close_texts()
             name = part.get("name") or ""
-            kind = "custom" if call.get("type") == "custom" or name in self._custom else "function"
+            kind = "custom" if call.get("type") == "custom" or name in self._offered.custom else "function"
             item = _Item(
                 kind, len(self._items), name=name, call_id=call.get("id") or f"call_{uuid4().hex[:24]}"
             )
+            item.namespaced = self._offered.namespaced
             yield from self._add(index, item)
         elif part.get("name"):
             item.name += part["name"]
@@ -264,6 +267,13 @@ class _Item:
         self.pieces: list[str] = []
         self.logprobs: list[Any] = []
         self.status = "in_progress"
+        self.namespaced: Mapping[str, tuple[str, str]] = {}
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """Return the identity of a call, its name as the client wrote it."""
+        namespace, name = self.namespaced.get(self.name, ("", self.name))
+        return {"call_id": self.call_id, "name": name, **({"namespace": namespace} if namespace else {})}
 
     @property
     def text(self) -> str:
@@ -285,7 +295,7 @@ class _Item:
         """Return the members of the event that ends the text."""
         match self.kind:
             case "function":
-                return {"name": self.name, "arguments": self.text}
+                return {"name": self.head["name"], "arguments": self.text}
             case "custom":
                 return {"input": self.text}
             case "refusal":
@@ -320,21 +330,9 @@ class _Item:
         text = "" if empty else self.text
         match self.kind:
             case "function":
-                return {
-                    **head,
-                    "type": "function_call",
-                    "call_id": self.call_id,
-                    "name": self.name,
-                    "arguments": text,
-                }
+                return {**head, "type": "function_call", **self.head, "arguments": text}
             case "custom":
-                return {
-                    **head,
-                    "type": "custom_tool_call",
-                    "call_id": self.call_id,
-                    "name": self.name,
-                    "input": text,
-                }
+                return {**head, "type": "custom_tool_call", **self.head, "input": text}
             case "reasoning_text":
                 return {**head, "type": "reasoning", "summary": [], "content": [] if empty else [self.part()]}
             case _:
@@ -371,11 +369,12 @@ def _convert_usage(usage: Mapping[str, Any] | None) -> ResponseUsage | None:
     if not usage:
         return None
     read, written = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    of_prompt = usage.get("prompt_tokens_details") or {}
+    cached, cache_written = of_prompt.get("cached_tokens") or 0, of_prompt.get("cache_write_tokens") or 0
     thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     return {
         "input_tokens": read,
-        "input_tokens_details": {"cached_tokens": cached},
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": cache_written},
         "output_tokens": written,
         "output_tokens_details": {"reasoning_tokens": thought},
         "total_tokens": usage.get("total_tokens") or read + written,

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from agentsd.core.names import quote_word
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.json_body import RequestModel, parse_model
 from agentsd.web.openai.chat_completions import Streamed
 from agentsd.web.openai.models import ModelName
 from agentsd.web.openai.responses.output import ResponseEcho
+from agentsd.web.openai.responses.tools import OfferedTools, join_name, parse_tool_choice, parse_tools
 
 SAME_FIELDS = (
     "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "temperature",
@@ -52,7 +52,9 @@ class ResponsesRequest(RequestModel):
     ] = None
     stream: Streamed = None
     stream_options: dict[str, Any] | None = None
-    tools: Annotated[list[Any] | None, Field(description="Run by the client: function, custom.")] = None
+    tools: Annotated[
+        list[Any] | None, Field(description="Run by the client: function, custom, and namespaces of them.")
+    ] = None
     tool_choice: Any = None
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
@@ -70,6 +72,9 @@ class ResponsesRequest(RequestModel):
     prompt: Annotated[None, _MESSAGES] = None
     max_tool_calls: Annotated[None, Field(description="Not supported: the client runs the tools.")] = None
     prompt_cache_retention: Any = None
+    client_metadata: Annotated[
+        dict[str, Any] | None, Field(description="A client's notes on itself, as of Codex: not used.")
+    ] = None
     parallel_tool_calls: _Passed = None
     prompt_cache_key: _Passed = None
     safety_identifier: _Passed = None
@@ -89,7 +94,7 @@ class TranslatedRequest:
     previous: str | None = None
     store: bool = False
     stream: bool = False
-    custom_tools: frozenset[str] = field(default=frozenset())
+    offered: OfferedTools = field(default=OfferedTools())
 
     def make_chat(self, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the chat: instructions, then ``earlier`` messages, then the input."""
@@ -100,12 +105,12 @@ class TranslatedRequest:
 
 def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
     """Parse a request. Raise ``Problem`` 400 that names the field."""
+    offered = parse_tools(body.get("tools"))  # first: what a refused tool needs elsewhere explains nothing
     wanted = parse_model(ResponsesRequest, body)
-    tools, custom = _parse_tools(wanted.tools or ())
     chat = {name: getattr(wanted, name) for name in SAME_FIELDS} | _parse_options(wanted)
     chat |= {"model": wanted.model, "messages": parse_input(wanted.input)}
-    if tools:
-        chat |= {"tools": tools, "tool_choice": _parse_tool_choice(wanted.tool_choice)}
+    if offered.tools:
+        chat |= {"tools": list(offered.tools), "tool_choice": parse_tool_choice(wanted.tool_choice)}
     if wanted.stream:
         chat["stream_options"] = {"include_usage": True}
     return TranslatedRequest(
@@ -114,7 +119,7 @@ def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
         previous=wanted.previous_response_id or None,
         store=bool(wanted.store),
         stream=bool(wanted.stream),
-        custom_tools=custom,
+        offered=offered,
     )
 
 
@@ -141,36 +146,6 @@ def _parse_format(value: Any) -> dict[str, Any] | None:
         schema = {key: part for key, part in value.items() if key != "type"}
         return {"type": kind, "json_schema": schema}
     raise _refuse("text.format", "text.format must be of type text, json_schema or json_object")
-
-
-def _parse_tools(given: Sequence[Any]) -> tuple[list[dict[str, Any]], frozenset[str]]:
-    """Return the tools as a chat completion has them, and the names of those that take free text."""
-    tools, custom = [], set()
-    for index, tool in enumerate(given):
-        kind = tool.get("type") if isinstance(tool, Mapping) else None
-        if kind not in ("function", "custom") or not isinstance(tool.get("name"), str):
-            hint = "tools run by the client are: function, custom"
-            shown = quote_word(kind, "this tool")
-            raise _refuse(f"tools[{index}]", f"{shown} is not a tool that this server runs", hint)
-        inner = {key: part for key, part in tool.items() if key != "type" and part is not None}
-        tools.append({"type": kind, kind: inner})
-        custom |= {tool["name"]} if kind == "custom" else set()
-    return tools, frozenset(custom)
-
-
-def _parse_tool_choice(value: Any) -> Any:
-    if value is None or isinstance(value, str):
-        return value
-    kind = value.get("type") if isinstance(value, Mapping) else None
-    if kind in ("function", "custom"):
-        return {"type": kind, kind: {"name": value.get("name")}}
-    if kind == "allowed_tools":
-        tools = [
-            {"type": one.get("type"), one.get("type"): {"name": one.get("name")}}
-            for one in value.get("tools", ())
-        ]
-        return {"type": kind, kind: {"mode": value.get("mode"), "tools": tools}}
-    raise _refuse("tool_choice", "tool_choice must be a word, or name a function or a custom tool")
 
 
 # Items
@@ -238,7 +213,8 @@ def _parse_call(item: Mapping[str, Any], where: str) -> Message:
     text = "input" if kind == "custom" else "arguments"
     if not all(isinstance(item.get(key), str) for key in ("call_id", "name", text)):
         raise _refuse(where, f"a call has call_id, name and {text}, all texts")
-    call = {"id": item["call_id"], "type": kind, kind: {"name": item["name"], text: item[text]}}
+    name = join_name(item.get("namespace"), item["name"])
+    call = {"id": item["call_id"], "type": kind, kind: {"name": name, text: item[text]}}
     return {"role": "assistant", "content": None, "tool_calls": [call]}
 
 

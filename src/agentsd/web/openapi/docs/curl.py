@@ -33,10 +33,10 @@ def make_curl_command(operation: Operation, base: str, *, guarded: bool) -> str:
 
 
 def _make_path(operation: Operation) -> str:
-    path = operation.path
+    path, on = operation.path, operation.on
     for one in operation.parameters:
-        if one.where == "path":
-            path = path.replace(f"{{{one.name}}}", str(operation.on or one.example))
+        if one.where == "path":  # ``on`` is of the first
+            path, on = path.replace(f"{{{one.name}}}", str(on or one.example)), ""
     return path
 
 

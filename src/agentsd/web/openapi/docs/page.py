@@ -21,6 +21,9 @@ from agentsd.web.openapi.operations import GROUP_DESCRIPTIONS, OPERATIONS
 _ROLES_SHOWN = ("editor", "admin")
 """Roles that are shown: every token has at least viewer."""
 
+PAGES_PATH = "/ui/agents"
+"""First of the pages, where a reader of this one came from."""
+
 BASE_PLACEHOLDER = "http://base.invalid"
 """Placeholder for the server's address, which may differ between requests."""
 
@@ -54,7 +57,8 @@ def _render_nav() -> str:
             if one.group == group
         )
         parts.append(f"<strong>{escape(group)}</strong><ul>{links}</ul>")
-    return f'<nav aria-label="Operations">{"".join(parts)}<a href="#schemas">Schemas</a></nav>'
+    back = f'<a class="back" href="{PAGES_PATH}">← Back to the pages</a>'
+    return f'<nav aria-label="Operations">{back}{"".join(parts)}<a href="#schemas">Schemas</a></nav>'
 
 
 def _render_head(*, guarded: bool) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from aiohttp import web
+from psycopg import AsyncConnection
 from pydantic import Field
 
 from agentsd.control.status.revisions import revision_changes
@@ -19,6 +20,8 @@ from agentsd.core.text.render import FieldChangeJson
 from agentsd.core.text.revision_changes import changes_to_json
 from agentsd.runtime.agents.snapshot import make_not_found_error
 from agentsd.store.queries.agents import Revision, load_revision_page
+from agentsd.store.queries.audit import load_version_audit_entries
+from agentsd.store.queries.runs import load_run_triggers
 from agentsd.web.agent_lookup import find_agent, get_principal
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
 from agentsd.web.http.json import to_json
@@ -32,11 +35,15 @@ from agentsd.web.views.pagination import (
     parse_boolean,
     parse_page_query,
 )
+from agentsd.web.views.run_changes import AUDIT_LAG
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
 PAGE_BYTES = 2 << 20
 """Bytes of documents and prompts on one page, up to a second's work: beyond it a page has fewer items."""
+
+_Authors = Mapping[int, tuple[str | None, str | None]]
+"""Who edited by API or command, and what started the run, by version."""
 
 _PAGE_SEMAPHORE = web.AppKey("revisions", asyncio.Semaphore)
 
@@ -55,6 +62,8 @@ class RevisionReply(ManifestReply):
     commit: str | None
     run_id: UUID | None
     created_at: datetime
+    actor: Annotated[str | None, Field(description="Who made it by API or command.")]
+    trigger: Annotated[str | None, Field(description="What started its run: watch, api, cli or pull.")]
 
 
 @dataclass(frozen=True)
@@ -101,22 +110,59 @@ async def get_revisions(request: web.Request) -> web.Response:
         found, more = await load_revision_page(
             connection, agent, limit=query.limit + 1, size=PAGE_BYTES, before=before, owner=scope
         )
+        authors = await _load_authors(connection, found, scope)
     if not found and not known:
         raise make_not_found_error(ref)
     async with request.app[_PAGE_SEMAPHORE]:
         page, body = await asyncio.to_thread(
-            _make_page, found, query.limit, request.app[AGENT_VIEWS], more=more, compared=bool(compared)
+            _make_page,
+            found,
+            query.limit,
+            request.app[AGENT_VIEWS],
+            authors,
+            more=more,
+            compared=bool(compared),
         )
     link = make_next_link(request.path, request.query, page.next_cursor)
     return make_cached_reply(request, body, link=link)
 
 
+async def _load_authors(
+    connection: AsyncConnection, found: Sequence[Revision], scope: str | None
+) -> _Authors:
+    """Return who made each revision, by version."""
+    if not found:
+        return {}
+    since = min(one.created_at for one in found) - AUDIT_LAG
+    entries = await load_version_audit_entries(connection, [one.version for one in found], since=since)
+    names = {one.slug for one in found}
+    actors = {
+        entry.detail["to_version"]: entry.actor
+        for entry in entries
+        if entry.target in names and (scope is None or entry.owner == scope)
+    }
+    triggers = await load_run_triggers(connection, [one.run_id for one in found if one.run_id is not None])
+    return {
+        one.version: (
+            actors.get(one.version),
+            triggers.get(one.run_id) if one.run_id is not None else None,
+        )
+        for one in found
+    }
+
+
 def _make_page(
-    found: list[Revision], limit: int, views: AgentViewCache, *, more: bool, compared: bool
+    found: list[Revision],
+    limit: int,
+    views: AgentViewCache,
+    authors: _Authors,
+    *,
+    more: bool,
+    compared: bool,
 ) -> tuple[RevisionPage, bytes]:
     """Return the page. If there are more, the last one found only serves to compare its successor."""
     shown = found[: min(limit, len(found) - 1)] if more or len(found) > limit else found
-    items = [make_revision_reply(revision, views) for revision in shown]
+    items = [make_revision_reply(revision, views, *authors[revision.version]) for revision in shown]
     if compared:
         items = [
             ComparedRevision(**vars(item), changes=None if changed is None else changes_to_json(changed))
@@ -127,7 +173,9 @@ def _make_page(
     return page, to_json(page)
 
 
-def make_revision_reply(revision: Revision, views: AgentViewCache) -> RevisionReply:
+def make_revision_reply(
+    revision: Revision, views: AgentViewCache, actor: str | None, trigger: str | None
+) -> RevisionReply:
     """Return one historic state, with secrets masked."""
     return RevisionReply(
         version=revision.version,
@@ -140,6 +188,8 @@ def make_revision_reply(revision: Revision, views: AgentViewCache) -> RevisionRe
         commit=revision.commit,
         run_id=revision.run_id,
         created_at=revision.created_at,
+        actor=actor,
+        trigger=trigger,
         **mask_document(load_document(revision, views.destinations), views.masker),
     )
 

@@ -6,6 +6,7 @@
     DELETE /api/agents/{agent}
     POST   /api/agents/{agent}/set-default
     POST   /api/agents/{agent}/rollback      {"version": 41}: as it was at that version
+    PUT    /api/agents/{agent}/files/{path}  {"text": "…"}: of its prompt, or of a source of knowledge
 
 ``If-Match`` is compared with the file, not with memory. ``?wait=all`` waits for every replica.
 ``?dry_run=true`` changes nothing, and shows the result (see ``dry_run``).
@@ -33,6 +34,7 @@ from agentsd.control.writeback.commands import (
     EditTarget,
     RestoreAgent,
     SetDefault,
+    WriteText,
 )
 from agentsd.control.writeback.delivery import WriteResult
 from agentsd.control.writeback.writer import WriteBack
@@ -46,6 +48,7 @@ from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.json_body import RequestModel, count_values, parse_model, read_json_object
 from agentsd.web.rest.agents.dry_run import is_dry_run, preview_write
+from agentsd.web.rest.agents.files import FILE_PATH, TEXT_BYTES_MAX, FileText
 from agentsd.web.rest.write_errors import from_write_error
 from agentsd.web.rest.write_result import (
     get_reply_status,
@@ -78,6 +81,7 @@ def make_routes() -> list[web.RouteDef]:
         web.delete(_AGENT_PATH, delete_agent),
         web.post(f"{_AGENT_PATH}/set-default", set_default),
         web.post(f"{_AGENT_PATH}/rollback", roll_back_agent),
+        web.put(FILE_PATH, write_text),
     ]
 
 
@@ -120,6 +124,11 @@ async def roll_back_agent(request: web.Request) -> web.Response:
     return await _run_write(request, _AuditDraft("rollback", request.match_info["agent"]), _read_rollback)
 
 
+async def write_text(request: web.Request) -> web.Response:
+    """Return 200 with the agent, which names the file."""
+    return await _run_write(request, _AuditDraft("write-text", request.match_info["agent"]), _read_text_edit)
+
+
 async def _read_creation(request: web.Request, draft: _AuditDraft) -> CreateAgent:
     body = await _read_manifest_body(request)
     slug, user = _get_text(body, "slug"), _get_text(body, "user")
@@ -156,6 +165,25 @@ async def _read_rollback(request: web.Request, draft: _AuditDraft) -> RestoreAge
     target, expected = _find_target(request, draft), _parse_if_match(request)
     version = parse_model(Rollback, await _read_manifest_body(request)).version
     return RestoreAgent(target, await _load_revision(request, target.id, version), expected)
+
+
+async def _read_text_edit(request: web.Request, draft: _AuditDraft) -> WriteText:
+    target, path = _find_target(request, draft), request.match_info["path"]
+    draft.path = path
+    sent = parse_model(FileText, await _read_manifest_body(request), status=422)
+    return WriteText(target, path, _encode_text(sent.text), _parse_if_match(request))
+
+
+def _encode_text(text: str) -> bytes:
+    """Return the bytes of a file. Raise ``Problem`` 422 for what is not a text, or too long."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise bad_request("text contains half a surrogate pair", param="text", status=422) from None
+    if len(data) > TEXT_BYTES_MAX or "\0" in text:
+        message = f"text must have at most {TEXT_BYTES_MAX:,} bytes, and no NUL"
+        raise bad_request(message, param="text", status=422)
+    return data
 
 
 async def _run_write(request: web.Request, draft: _AuditDraft, read_command: _ReadCommand) -> web.Response:

@@ -22,6 +22,7 @@ import { onAgents } from "./live.js";
  * @property {boolean} is_active
  * @property {string} updated_at
  * @property {string} digest
+ * @property {string[]} [lacks] what it lacks to answer
  * @property {string} [description]
  * @property {string} [greeting]
  * @property {string} [language]
@@ -54,17 +55,22 @@ export function onChoice(work) {
   });
 }
 
-/** Find the agent to begin with: of the address, of this user's last visit, or the server's own. */
+/**
+ * Find the agent to begin with: of the address, of this user's last visit, or the server's own. Returns the name in
+ * the address if there is no such agent, else null.
+ */
 export async function settle(user) {
   key = `agentsd.agent.${user}`;
   if (!following) onAgents(hear);
   following = true;
   const then = heard;
   const wanted = new URLSearchParams(location.search).get("agent");
-  current = (await found(wanted)) ?? (await found(localStorage.getItem(key))) ?? (await usual());
+  const named = await found(wanted);
+  current = named ?? (await found(localStorage.getItem(key))) ?? (await usual());
+  if (wanted && named === null) return wanted;
   remember(wanted === null);
   if (heard !== then) refresh();
-  return current;
+  return null;
 }
 
 function hear(slugs) {

@@ -1,13 +1,15 @@
-// Changes on the server: one stream of /api/events for the page.
+// Changes on the server: the browser's stream of /api/events, and whether server and store answer.
 
 import { get } from "./api.js";
+import { RESYNC } from "./events/source.js";
+import { newStream } from "./events/stream.js";
 
-const KINDS = ["hello", "changed", "condition", "run", "resync"];
 const LOOK_MS = 5000;
 const HELLO_MS = 1000;
 
 const bus = new EventTarget();
-let source = null;
+const stream = newStream(take);
+let streaming = "off";
 let state = { server: "ok", store: "ok", age: null, fromDisk: false };
 
 /** Call `work({ version, slugs, run?, condition? })` at each event of a kind. Returns a function that stops it. */
@@ -35,7 +37,7 @@ export function onState(work) {
 
 /**
  * Begin to listen; resolves once the stream is open, or after a second: a caller that listens first and reads second
- * misses no change. A hidden page closes its connection: a browser has only six for a server.
+ * misses no change. A hidden page does not listen; it reads everything again when it is shown.
  */
 export function listen() {
   /** @type {Promise<void>} */
@@ -44,34 +46,29 @@ export function listen() {
     setTimeout(resolve, HELLO_MS);
   });
   document.addEventListener("visibilitychange", turned);
-  if (!document.hidden) open();
+  addEventListener("pagehide", () => stream.close());
+  addEventListener("pageshow", ({ persisted }) => { if (persisted) turned(); });
+  if (!document.hidden) stream.open();
   look();
   setInterval(look, LOOK_MS);
   return document.hidden ? Promise.resolve() : told;
 }
 
-/** Open the stream. `lost`: events may have been missed. */
-function open(lost = false) {
-  if (source) return;
-  source = new EventSource("/api/events");
-  for (const kind of KINDS) source.addEventListener(kind, (event) => tell(kind, JSON.parse(event.data)));
-  source.onerror = () => { lost = true; look(); };
-  source.onopen = () => {
-    look();
-    if (lost) tell("resync", { version: null, slugs: [] }); // events may have been missed
-    lost = false;
-  };
+function take(kind, detail) {
+  if (kind !== "stream") return tell(kind, detail);
+  streaming = detail;
+  return look();
 }
 
 function turned() {
   if (document.hidden) {
-    source?.close();
-    source = null;
+    stream.close();
+    streaming = "off";
     return;
   }
-  open();
+  stream.open();
   look();
-  tell("resync", { version: null, slugs: [] }); // events were missed
+  tell("resync", RESYNC); // events were missed
 }
 
 async function look() {
@@ -88,21 +85,17 @@ async function look() {
   const back = state.server === "away" && found.server === "ok";
   state = found;
   tell("state", found);
-  if (back && source?.readyState === EventSource.CONNECTING) { // a browser waits longer after each failure
-    source.close();
-    source = null;
-    open(true);
-  }
-  if (source?.readyState === EventSource.CLOSED && found.server === "ok") await again();
+  if (back && streaming === "connecting") stream.again();
+  if (streaming === "closed" && found.server === "ok") await again();
 }
 
 /** Open the stream again, which a browser gives up once it is refused. Reading the session asks to sign in. */
 async function again() {
-  source = null;
+  streaming = "off"; // the looks meanwhile do not ask as well
   try {
     await get("/api/session");
-    open(true);
-  } catch { source ??= { readyState: EventSource.CLOSED, close() {} }; } // with the next look
+    stream.again();
+  } catch { streaming = "closed"; } // with the next look
 }
 
 function tell(kind, detail) { bus.dispatchEvent(new CustomEvent(kind, { detail })); }

@@ -1,9 +1,9 @@
 // Markdown from models: the server makes a tree of it, and this makes elements of the tree, by an allow-list.
 
 import { send } from "./api.js";
+import { copyText } from "./clipboard.js";
 import { isNullish } from "./data.js";
 import { fill, h } from "./dom.js";
-import { toast } from "./dialogs.js";
 
 const ALLOWED = {
   p: [], h3: [], h4: [], h5: [], h6: [], ul: [], li: [], blockquote: [], pre: [], code: [],
@@ -37,19 +37,6 @@ function code(pre) {
   const button = h("button.small", { type: "button", onclick: () => copyText(pre.textContent, button) }, "Copy");
   button.setAttribute("aria-label", "Copy this code");
   return h("div.code", {}, pre, button);
-}
-
-/** Copy a text to the clipboard, and confirm it on the button. */
-export async function copyText(text, button) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    toast("This browser does not let the page copy here. Select the text instead.", "bad");
-    return;
-  }
-  button.textContent = "Copied";
-  setTimeout(() => { button.textContent = before; }, 1500);
 }
 
 /** An answer that is shown in `place`: plain text while it comes, Markdown once it is complete. */

@@ -1,8 +1,9 @@
 // Small pieces that several pages show.
 
+import { copyText } from "./clipboard.js";
 import { isNullish } from "./data.js";
 import { h } from "./dom.js";
-import { ago, full } from "./format.js";
+import { ago, full, short } from "./format.js";
 
 /**
  * The condition of an agent or a file.
@@ -31,6 +32,16 @@ export function when(time) {
     : h("time", { datetime: String(time), title: full(time) }, ago(time));
 }
 
+const TRIGGERS = { watch: "files changed", api: "by a page or the API", cli: "by a command", pull: "pulled" };
+
+/** Return what started a run, in words. */
+export const startedBy = (trigger) => TRIGGERS[trigger] ?? trigger;
+
+/** Return a commit, or that there is none: the files of an agent were not committed when they were applied. */
+export const commitOf = (commit) => (commit
+  ? h("code", { title: commit }, short(commit))
+  : h("span.soft", { title: "its files were not committed when they were applied" }, "not committed"));
+
 /** Return a notice of a problem. */
 export function notice(problem, tone = "bad") {
   const hint = problem.hint && problem.hint !== problem.message ? h("p.hint", {}, sentence(problem.hint)) : null;
@@ -42,23 +53,12 @@ export const sentence = (text) => (/^[a-z]+([\s,;]|$)/.test(text ?? "")
   ? text[0].toUpperCase() + text.slice(1)
   : text ?? "");
 
-/** A unified diff, one line each. */
-export function diff(text) {
-  /** @type {[RegExp, string][]} */
-  const kinds = [[/^(\+\+\+|---|diff |new file|deleted file)/, "file"], [/^@@/, "at"], [/^\+/, "add"], [/^-/, "del"]];
-  const kindOf = (line) => kinds.find(([pattern]) => pattern.test(line))?.[1] ?? "";
-  const lines = text.replace(/\n$/, "").split("\n");
-  return h("div.diff", { role: "group", ariaLabel: "Changes", tabIndex: 0 },
-    lines.map((line) => h("div", { class: kindOf(line) }, line || " ")));
-}
-
 /** A text with a button that copies it. */
 export function copyable(text) {
+  const shown = h("pre", { tabIndex: 0 }, text);
   const button = h("button.small", { type: "button", onclick: copy }, "Copy");
   async function copy() {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    if (!(await copyText(text, button))) getSelection().selectAllChildren(shown);
   }
-  return h("div.stack.copyable", {}, h("pre", { tabIndex: 0 }, text), h("div.row", {}, button));
+  return h("div.stack.copyable", {}, shown, h("div.row", {}, button));
 }

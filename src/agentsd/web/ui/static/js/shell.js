@@ -1,17 +1,20 @@
 // The frame of every page: the session, the menu, the switcher, banners, and the event stream.
 
-import { get, onSignedOut, Problem } from "./api.js";
+import { get, inPath, onSignedOut, Problem } from "./api.js";
 import { chosen, onChoice, settle } from "./choice.js";
 import { isNullish } from "./data.js";
 import { toast } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
 import { millis } from "./format.js";
 import { listen, onState } from "./live.js";
-import { notice } from "./marks.js";
+import { notice, sentence } from "./marks.js";
+import { showMissing } from "./notfound.js";
 import { leaveTogether, signIn, signOut } from "./signin.js";
 import { mountSwitcher } from "./switcher.js";
 
 const TALKS = ["chat", "voice", "speech", "transcription"];
+const LACKING = [...TALKS, "agent"];
+const OF_ONE = [...TALKS, "agent", "edit"]; // pages about the agent in the address
 
 /**
  * The user and the token of a request.
@@ -41,13 +44,23 @@ export async function boot() {
   session = await patiently(() => get("/api/session"));
   who(session);
   await listen();
-  await patiently(() => settle(session.user));
+  const missing = await patiently(() => settle(session.user));
   mountSwitcher();
   onChoice((agent, before, gone) => { if (gone) tellOfLoss(before, agent); });
   title();
   if (session.guarded) leaveTogether();
   onState(banners);
   tellWhatWasDone();
+  if (LACKING.includes(document.body.dataset.page)) {
+    onChoice((agent) => tellOfLack(agent, session));
+    tellOfLack(chosen(), session);
+  }
+  if (missing !== null && OF_ONE.includes(document.body.dataset.page)) {
+    onChoice(() => location.reload()); // to the agent that was chosen instead
+    await showMissing(missing, session.files);
+    await new Promise(() => {}); // the page itself does not begin
+  }
+  byId("content").inert = false;
   return { ...session, canWrite: (owner) => mayWrite(session, owner) };
 }
 
@@ -70,6 +83,20 @@ function tellOfLoss(before, agent) {
     h("button.small.plain", { type: "button", onclick: () => { told.remove(); byId("main").focus(); } }, "Dismiss"));
   document.querySelector("main > .gone")?.remove();
   byId("main").prepend(told);
+}
+
+/** Report what the page's agent lacks to answer, and where to set it. */
+function tellOfLack(agent, session) {
+  document.querySelector("main > .setup")?.remove();
+  if (!agent.lacks?.length) return;
+  const edit = agent.path !== null && mayWrite(session, agent.user)
+    ? h("a.button.small", { href: `/ui/edit?agent=${inPath(agent.slug)}` }, "Edit it")
+    : null;
+  byId("content").before(h("div.notice.warn.row.spread.setup", {},
+    h("div.grow", {},
+      h("p", {}, h("strong", {}, `${agent.name} needs setup before it can answer.`)),
+      agent.lacks.map((one) => h("p.hint", {}, `${sentence(one)}.`))),
+    edit));
 }
 
 /** Show the message that the previous page left. */

@@ -11,4 +11,9 @@
   dark.addEventListener("change", apply);
   document.addEventListener("agentsd:theme", apply);
   apply();
+  // A form whose scripts have not come is inert. One that is sent nevertheless would end the page: CSP forbids that.
+  document.addEventListener("submit", (event) => event.preventDefault(), true);
+  addEventListener("error", ({ target }) => {
+    if (target instanceof HTMLScriptElement) document.documentElement.dataset.unloaded = "";
+  }, true);
 })();

@@ -2,8 +2,9 @@
 
 import { get, getTagged, send } from "../api.js";
 import { dialog } from "../dialogs.js";
+import { diff } from "../diff.js";
 import { fill, h, newId } from "../dom.js";
-import { copyable, diff, notice, sentence } from "../marks.js";
+import { copyable, notice, sentence } from "../marks.js";
 import { changesOf } from "./changes.js";
 import { api } from "./paths.js";
 
@@ -193,7 +194,7 @@ function previewed(told, { lock, command }) {
   if (!told.changed) return null;
   const commit = told.commit_message?.split("\n")[0];
   return [
-    diff(told.diff),
+    diff(told.diff, { whole: true }),
     commit && told.mode === "git" ? h("p.small", {}, "Commit: ", h("code", {}, commit)) : null,
     lock && command ? copyable(command) : null,
   ];

@@ -1,7 +1,7 @@
 // The changes from one revision to the next, field by field, without secrets.
 
+import { diff, wordsBetween } from "../diff.js";
 import { h } from "../dom.js";
-import { diff } from "../marks.js";
 
 const WORDS = { add: "added", change: "changed", remove: "removed" };
 
@@ -19,6 +19,8 @@ function one(change) {
     return h("div", {},
       name, ": ", change.secret === "resealed" ? "the same secret, resealed" : "the secret changed");
   }
+  const words = isLong(change.old) && isLong(change.new) ? wordsBetween(change.old, change.new) : null;
+  if (words) return h("div", {}, name, ": ", h("span.words", {}, words));
   const before = change.operation === "add"
     ? null
     : h("del", {}, h("span.visually-hidden", {}, "was "), text(change.old));
@@ -28,5 +30,8 @@ function one(change) {
   return h("div", {},
     name, ": ", before, before && after ? " → " : null, after, before && after ? null : ` ${WORDS[change.operation]}`);
 }
+
+const LONG = 40; // characters, from which it is of interest which words changed
+const isLong = (value) => typeof value === "string" && value.length >= LONG;
 
 const text = (value) => (typeof value === "string" ? value || "\"\"" : JSON.stringify(value));

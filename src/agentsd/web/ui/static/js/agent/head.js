@@ -2,8 +2,7 @@
 
 import { inPath } from "../api.js";
 import { byId, fill, h } from "../dom.js";
-import { short } from "../format.js";
-import { conditionBadge, when } from "../marks.js";
+import { commitOf, conditionBadge, when } from "../marks.js";
 import { onDisk } from "./paths.js";
 
 const TALK = [
@@ -14,7 +13,10 @@ const TALK = [
 export function showHead(agent, files) {
   document.title = `${agent.name} · agentsd`;
   fill(byId("name"), agent.name);
-  fill(byId("marks"), h("code", {}, agent.slug), conditionBadge(agent.condition),
+  fill(byId("marks"), h("code", {}, agent.slug),
+    agent.condition.type === "Ready" && agent.lacks?.length
+      ? h("span.badge.warn", {}, "Needs setup")
+      : conditionBadge(agent.condition),
     agent.is_default ? h("span.badge.accent", {}, "default") : null,
     agent.path === null ? h("span.badge", {}, "built in") : null);
   fill(byId("overview"), agent.description ? h("p", {}, agent.description) : null, facts(agent, files));
@@ -28,7 +30,7 @@ function facts(agent, files) {
     ["Version", [String(agent.version), served(agent)]],
     ["Owner", agent.user],
     ["File", agent.path === null ? "none" : h("code", {}, onDisk(files, agent.path))],
-    ["Commit", agent.commit ? h("code", { title: agent.commit }, short(agent.commit)) : "none"],
+    ["Commit", agent.path === null ? "none" : commitOf(agent.commit)],
     ["Last change", when(agent.updated_at)],
   ];
   return h("dl.facts.two", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));

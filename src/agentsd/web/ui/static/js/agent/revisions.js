@@ -3,9 +3,8 @@
 import { get } from "../api.js";
 import { chosen } from "../choice.js";
 import { byId, fill, h } from "../dom.js";
-import { short } from "../format.js";
 import { onState } from "../live.js";
-import { notice, when } from "../marks.js";
+import { commitOf, notice, startedBy, when } from "../marks.js";
 import { perform } from "./actions.js";
 import { changesOf } from "./changes.js";
 import { latest } from "./latest.js";
@@ -90,7 +89,8 @@ function item(one, agent, session) {
         : null),
     h("div.meta", {},
       when(one.created_at),
-      one.commit ? [", commit ", h("code", { title: one.commit }, short(one.commit))] : ", no commit",
+      one.actor ? [", by ", h("code", {}, one.actor)] : one.trigger ? `, ${startedBy(one.trigger)}` : null,
+      one.commit ? ", commit " : ", ", commitOf(one.commit),
       one.run_id ? [", run ", h("code", { title: one.run_id }, one.run_id.slice(0, 8))] : null,
       one.path === agent.path ? null : [", then ", h("code", {}, one.path)]),
     changesOf(one.changes));

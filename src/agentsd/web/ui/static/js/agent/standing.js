@@ -6,6 +6,7 @@ import { byId, debounced, fill, h } from "../dom.js";
 import { count } from "../format.js";
 import { on, onState } from "../live.js";
 import { conditionBadge, notice, sentence, when } from "../marks.js";
+import { faultNotice, refusedIn } from "../refused.js";
 import { latest } from "./latest.js";
 import { onDisk } from "./paths.js";
 
@@ -39,9 +40,16 @@ function draw(agent, sync, files) {
   const replicas = sync.replicas?.map((one) => ({
     ...one, state: stateOf(agent, one), here: one.id === sync.replica,
   })) ?? null;
+  fill(byId("file-fault"), agent.path === null ? null : faultOf(agent, sync, files));
   fill(byId("conditions"), conditions(agent, sync, replicas, files));
   fill(byId("replicas"), served(agent, replicas));
   return replicas?.some((one) => one.state.name !== "serves") ?? true;
+}
+
+/** Return a notice where the agent's file is refused: what is shown is the version before it. */
+function faultOf(agent, sync, files) {
+  const found = refusedIn(sync, files).find((one) => one.path === agent.path && one.source === agent.source);
+  return found ? faultNotice(found) : null;
 }
 
 function stateOf(agent, replica) {

@@ -1,6 +1,7 @@
 // The list as the API returns it, page by page, and again when agents change.
 
 import { get } from "../api.js";
+import { REFUSED } from "./query.js";
 
 export const PAGE = 50;
 const AT_ONCE = 1000; // the most that the API returns in one reply
@@ -70,6 +71,7 @@ async function first(query, size) {
 }
 
 async function page(query, limit, cursor) {
+  if (query.condition === REFUSED) return { items: [], total: 0, cursor: null };
   const said = new URLSearchParams({ limit: String(limit), view: "summary" });
   for (const [name, value] of Object.entries(query)) if (value) said.set(name, value);
   if (cursor !== null) said.set("cursor", cursor);

@@ -22,6 +22,23 @@ export function address(query, { step = true } = {}) {
 /** Whether anything narrows the list. */
 export const isNarrow = (query) => NAMES.some((name) => name !== "sort" && query[name]);
 
+/** The condition that only files have; the list of agents does not know it. */
+export const REFUSED = "refused";
+
+/**
+ * Return the refused files that a query shows as rows of their own: those without an agent, or all where asked for.
+ * @param {Record<string, string>} query
+ * @param {import("../refused.js").Refused[]} files
+ */
+export function refusedFor({ q, owner, condition, provider, active }, files) {
+  const wanted = q.toLowerCase();
+  const ownerOf = (path) => (path.includes("/") ? path.split("/")[0] : "default");
+  if (provider || active || ![REFUSED, "Invalid", ""].includes(condition)) return [];
+  return files.filter((one) => (condition !== "" || one.serves === null)
+    && (!owner || ownerOf(one.path) === owner)
+    && one.path.toLowerCase().includes(wanted));
+}
+
 /** Keep the number of rows and the scroll position in this entry of the history. */
 export function keepPlace(shown) {
   history.replaceState({ ...history.state, shown, y: scrollY }, "");

@@ -3,30 +3,36 @@
 import { inPath } from "../api.js";
 import { fill, h } from "../dom.js";
 import { short } from "../format.js";
-import { conditionBadge, when } from "../marks.js";
+import { conditionBadge, sentence, when } from "../marks.js";
 
-/** Return a function that shows summaries in `body`; `marked`: rows that changed are highlighted. */
+/** @import { Refused } from "../refused.js" */
+
+/**
+ * Return a function that shows summaries in `body`; `marked`: rows that changed are highlighted. `refused`: the fault
+ * of a file, by the slug of its agent.
+ */
 export function rowsOf(body) {
   const known = new Map();
-  return (items, { marked = false } = {}) => {
+  /** @param {any[]} items @param {{ marked?: boolean, refused?: Map<string, Refused> }} [options] */
+  return (items, { marked = false, refused = new Map() } = {}) => {
     const focused = /** @type {HTMLElement} */ (document.activeElement);
     const wanted = new Set(items.map((one) => one.id));
     for (const [id, { row }] of known) if (!wanted.has(id)) { row.remove(); known.delete(id); }
     items.forEach((item, index) => {
-      const row = rowOf(known, item, marked);
+      const row = rowOf(known, item, refused.get(item.slug) ?? null, marked);
       if (body.children[index] !== row) body.insertBefore(row, body.children[index] ?? null);
     });
     if (focused.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   };
 }
 
-function rowOf(known, item, marked) {
-  const told = JSON.stringify(item);
+function rowOf(known, item, refused, marked) {
+  const told = JSON.stringify([item, refused]);
   const before = known.get(item.id);
   if (before?.told === told) return before.row;
   const row = before?.row ?? h("tr", { dataset: { slug: item.slug } });
   const focused = row.contains(document.activeElement);
-  fill(row, cells(item));
+  fill(row, cells(item, refused));
   row.dataset.slug = item.slug;
   if (marked) point(row);
   if (focused) row.querySelector("a").focus({ preventScroll: true });
@@ -39,7 +45,7 @@ function point(row) {
   requestAnimationFrame(() => row.classList.add("fresh"));
 }
 
-function cells(item) {
+function cells(item, refused) {
   return [
     h("td.first", {},
       h("div", {},
@@ -48,13 +54,34 @@ function cells(item) {
       h("div.slug", {}, item.slug)),
     h("td", { dataset: { label: "Owner" } }, item.user),
     h("td", { dataset: { label: "Providers" } }, providers(item.providers)),
-    h("td", { dataset: { label: "Condition" } }, conditionBadge(item.condition), why(item.condition)),
+    h("td", { dataset: { label: "Condition" } }, 
+      refused ? [refusal(), faultOf(refused)] : [lacks(item) ?? conditionBadge(item.condition), why(item.condition)]),
     h("td.tight", { dataset: { label: "Version" } }, h("div", {}, String(item.version)), lag(item)),
     h("td", { dataset: { label: "File" } },
       h("div.path", {}, item.path),
-      h("div.commit", { title: item.commit && `commit ${item.commit}` }, short(item.commit) || "no commit")),
+      h("div.commit", { title: item.commit && `commit ${item.commit}` }, short(item.commit) || "not committed")),
     h("td.tight", { dataset: { label: "Last change" } }, when(item.updated_at)),
   ];
+}
+
+/** Show files without an agent, which were refused, as rows of the list. */
+export function drawRefused(body, items) {
+  fill(body, items.map((one) => h("tr.refused", { dataset: { path: one.path } },
+    h("td.first", {},
+      h("div", {}, h("a.name", { href: `/ui/agent?agent=${inPath(one.slug)}` }, one.slug)),
+      h("div.slug", {}, one.serves === null ? "no agent yet" : `version ${one.serves} is served`)),
+    h("td", { dataset: { label: "Condition" }, colSpan: 5 }, refusal(), faultOf(one)),
+    h("td.tight", { dataset: { label: "Last change" } }, when(one.since)))));
+}
+
+const refusal = () => h("span.badge.bad", {}, "File refused");
+const faultOf = (one) => h("div.why.fault", { title: one.message },
+  h("code", {}, one.place), " ", sentence(one.message));
+
+function lacks({ lacks: told }) {
+  return told?.length
+    ? [h("span.badge.warn", {}, "Needs setup"), told.map((one) => h("div.why", {}, sentence(one)))]
+    : null;
 }
 
 function providers(named) {

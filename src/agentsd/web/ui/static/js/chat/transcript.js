@@ -1,10 +1,11 @@
 // The transcript: questions, answers, and notes on the agent that answers.
 
+import { copyText } from "../clipboard.js";
 import { isNullish } from "../data.js";
 import { fill, h } from "../dom.js";
 import { millis } from "../format.js";
 import { notice } from "../marks.js";
-import { AnswerText, copyText } from "../markdown.js";
+import { AnswerText } from "../markdown.js";
 import { marker, sources } from "./citations.js";
 
 /** @import { Turn } from "./store.js" */

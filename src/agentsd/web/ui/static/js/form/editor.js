@@ -65,7 +65,7 @@ export function editor(catalog, session, task, done) {
 
   async function attempt(note = null) {
     clearFaults(places.faults, controls());
-    const faults = ownFaults(controls());
+    const faults = [...ownFaults(controls()), ...(editing ? [] : form.lacking(task.identity.get().slug))];
     if (faults.length) return showFaults(places.faults, faults);
     if (state.open.length && !(await decide())) return undefined;
     const write = planned();
@@ -181,6 +181,9 @@ export function editor(catalog, session, task, done) {
 /** Return a draft without the secrets that were typed. */
 function withoutTyped(draft, fields) {
   const secrets = new Set(fields.filter(({ setting }) => setting.kind === "secret").map(({ pointer }) => pointer));
-  const shown = ([pointer, value]) => [pointer, secrets.has(pointer) && value !== MASK ? "(typed)" : value];
+  const lists = new Map(fields.filter((one) => one.shown).map((one) => [one.pointer, one]));
+  const shown = ([pointer, value]) => [
+    pointer, lists.get(pointer)?.shown() ?? (secrets.has(pointer) && value !== MASK ? "(typed)" : value),
+  ];
   return Object.fromEntries(Object.entries(draft).map(shown));
 }

@@ -4,6 +4,8 @@ import { isNullish } from "../data.js";
 import { fill, h } from "../dom.js";
 import { notice, sentence } from "../marks.js";
 
+const ROOM = 0.75; // of the height is neither head nor bar
+
 /** Return the errors that the form itself finds: `[{ control, message }]`. */
 export function ownFaults(controls) {
   return controls.map((control) => ({ control, message: control.check() })).filter(({ message }) => message);
@@ -48,8 +50,17 @@ export function showFaults(place, faults, problem = null) {
   }
   fill(place, faults.length ? summary(faults) : notice(problem));
   const first = faults.find((one) => one.control);
-  if (first) first.control.focus();
+  if (first) showControl(first.control, place);
   else place.scrollIntoView({ block: "center" });
+}
+
+/** Focus a field, and have its error in sight, too: neither under the bar at the end nor under the head. */
+function showControl(control, place = null) {
+  control.focus();
+  const [top, bottom] = [place ?? control.element, control.element].map((one) => one.getBoundingClientRect());
+  const fits = bottom.bottom - top.top < innerHeight * ROOM;
+  if (place && fits) place.scrollIntoView({ block: "start" });
+  else control.element.scrollIntoView({ block: "nearest" });
 }
 
 /** Return a message without its pointer, since it is shown at its field. */
@@ -67,7 +78,7 @@ function line(fault) {
   const { control, message, hint, where } = fault;
   if (control) {
     return h("li", {},
-      h("button.plain.small", { type: "button", onclick: () => control.focus() }, control.setting.title),
+      h("button.plain.small", { type: "button", onclick: () => showControl(control) }, control.setting.title),
       `: ${own(fault)}`);
   }
   return h("li", {},

@@ -43,7 +43,7 @@ export function setting(name, node, root, required = false, secret = false) {
 function resolved(node, root) {
   if (node.$ref) {
     const { $ref, ...rest } = node;
-    return resolved({ ...definition($ref, root), ...rest }, root);
+    return resolved({ ...without(definition($ref, root), "title"), ...rest }, root); // that title names a class
   }
   const choices = (node.anyOf ?? []).filter((one) => one.type !== "null" && !one.$ref?.includes("/sealed-"));
   if (choices.length !== 1) return node;

@@ -55,6 +55,17 @@ export function agentForm({ schema, providers }, where) {
       return all().find((one) => one.pointer === unit)?.set(value);
     },
     find: (pointer) => nearest(all(), pointer),
+    /** What a new agent lacks: a name of any kind, and a provider, without which there is nothing that it could do. */
+    lacking(slug) {
+      const name = general.controls.find((one) => one.pointer === "name");
+      const [provider] = sections[0].controls;
+      const faults = [];
+      if (!slug && !name.get()?.trim()) faults.push({ control: name, message: "give it a name" });
+      if (sections.every((one) => one.get().provider === undefined)) {
+        faults.push({ control: provider, message: "choose a provider, here or for another section" });
+      }
+      return faults;
+    },
     told() { for (const one of [general, ...sections, rag, turn]) one.told(); },
   };
 }

@@ -1,8 +1,9 @@
 // Instructions where this page cannot save: the file to edit, its text to copy, and the command for secrets.
 
 import { Problem } from "../api.js";
+import { diff } from "../diff.js";
 import { h } from "../dom.js";
-import { copyable, diff, notice, sentence } from "../marks.js";
+import { copyable, notice, sentence } from "../marks.js";
 import { SOME_SECRET } from "./controls.js";
 import { inManifest } from "./patch.js";
 import { preview } from "./review.js";
@@ -35,7 +36,7 @@ function toPaste(file, changes, text) {
   const known = !changes.startsWith("--- /dev/null");
   return [
     "This is the whole text of ", h("code", {}, file), ":", copyable(text),
-    known ? folded("Changes in the file", diff(changes)) : null,
+    known ? folded("Changes in the file", diff(changes, { whole: true })) : null,
   ];
 }
 
@@ -44,7 +45,7 @@ function toChange(file, changes, text) {
   const note = h("p.help", {},
     "Lines that show ", h("code", {}, "ENC[…]"), " are sealed: leave them as they are in the file.");
   return [
-    "Make this change in ", h("code", {}, file), ":", h("div.copyable", {}, diff(changes)),
+    "Make this change in ", h("code", {}, file), ":", h("div.copyable", {}, diff(changes, { whole: true })),
     folded("The whole resulting text", note, copyable(text)),
   ];
 }
@@ -67,7 +68,8 @@ function told({ method, body }, slug, file) {
 /** Return a value with a placeholder for each secret that is still to be sealed. */
 function named(value, slug) {
   if (value === SOME_SECRET) return `ENC[sealed by: agentsd edit ${slug || "NAME"}]`;
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  if (Array.isArray(value)) return value.map((one) => named(one, slug));
+  if (value === null || typeof value !== "object") return value;
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, named(item, slug)]));
 }
 

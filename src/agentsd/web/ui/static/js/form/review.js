@@ -3,8 +3,9 @@
 import { Problem, send } from "../api.js";
 import { isNullish } from "../data.js";
 import { dialog } from "../dialogs.js";
+import { diff } from "../diff.js";
 import { fill, h } from "../dom.js";
-import { diff, notice } from "../marks.js";
+import { notice } from "../marks.js";
 
 const BACK_TO_THE_FORM = [404, 412, 422];
 
@@ -51,7 +52,7 @@ export function review(write, shown, note = null) {
 }
 
 function changes(shown) {
-  return shown.diff ? diff(shown.diff) : h("p.empty", {}, "The file is unchanged.");
+  return shown.diff ? diff(shown.diff, { whole: true }) : h("p.empty", {}, "The file is unchanged.");
 }
 
 function facts({ file, mode, branch, commit_message }) {

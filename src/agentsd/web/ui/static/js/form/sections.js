@@ -2,13 +2,21 @@
 
 import { fill, h, newId } from "../dom.js";
 import { coded, control } from "./controls.js";
-import { setting, settingsOf } from "./fields.js";
+import { fallbackList } from "./fallbacks.js";
+import { MASK, setting, settingsOf } from "./fields.js";
 
 const SHOWN_WITHOUT_FOLD = 8;
+const TYPED = "(typed)"; // instead of a secret that was typed
 
-/** The fields of an object at `group` ("" for the agent's own). `{ elements, controls, get, set }` */
+/**
+ * The fields of an object at `group` ("" for the agent's own). `{ elements, own, controls, get, set }`; `controls`: its
+ * own, and those within them.
+ */
 export function group(settings, at, where) {
-  const controls = settings.map((one) => control(one, { ...where, pointer: at ? `${at}.${one.name}` : one.name }));
+  const controls = settings.map((one) => {
+    const place = { ...where, pointer: at ? `${at}.${one.name}` : one.name };
+    return one.make ? one.make(place) : control(one, place);
+  });
   const fold = settings.some((one) => !one.usual)
     && (settings.length > SHOWN_WITHOUT_FOLD || settings.some((one) => one.usual));
   const usual = controls.filter((one) => one.setting.usual || !fold);
@@ -24,7 +32,8 @@ export function group(settings, at, where) {
   };
   told();
   return {
-    elements, controls, told,
+    elements, own: controls, told,
+    get controls() { return controls.flatMap((one) => [one, ...(one.inner ?? [])]); },
     get: () => defined(Object.fromEntries(controls.map((one) => [one.setting.name, one.get()]))),
     set(values) { for (const one of controls) one.set(values[one.setting.name]); told(); },
   };
@@ -37,8 +46,8 @@ export const defined = (values) => Object.fromEntries(Object.entries(values)
  * A section that names a provider. What its vendor's form does not show (an unknown vendor, a field of
  * another version) is kept as it is. `{ element, controls, get, set }`
  */
-export function section(name, { title, schema, root, vendors }, where) {
-  const provider = vendorChoice(name, schema, vendors, where);
+export function section(name, { title, schema, root, vendors }, where, at = name) {
+  const provider = vendorChoice(at, schema, vendors, where);
   const place = h("div.stack");
   const known = new Map(); // the fields of each vendor that was chosen: choosing it again restores what was typed
   let loaded = {};
@@ -47,7 +56,7 @@ export function section(name, { title, schema, root, vendors }, where) {
   function show() {
     const vendor = provider.get();
     if (vendor !== undefined && !known.has(vendor)) {
-      known.set(vendor, made(name, vendor, vendors[vendor], schema, root, where));
+      known.set(vendor, made(name, at, vendor, vendors[vendor], { schema, root, vendors }, where));
     }
     fields = vendor === undefined ? null : known.get(vendor);
     fill(place, fields?.about, fields?.elements);
@@ -55,17 +64,26 @@ export function section(name, { title, schema, root, vendors }, where) {
 
   function others() {
     if (provider.get() !== loaded.provider) return {};
-    const shown = new Set(["provider", ...(fields?.controls.map((one) => one.setting.name) ?? [])]);
+    const shown = new Set(["provider", ...(fields?.own.map((one) => one.setting.name) ?? [])]);
     return Object.fromEntries(Object.entries(loaded).filter(([key]) => !shown.has(key)));
   }
 
   provider.onturn(() => show());
-  const element = h("fieldset.card", {}, h("legend", {}, title), provider.element, place);
-  element.dataset.section = name;
+  const nested = at !== name;
+  const element = nested
+    ? h("div.stack", {}, provider.element, place)
+    : h("fieldset.card", {}, h("legend", {}, title), provider.element, place);
+  if (!nested) element.dataset.section = name;
   return {
     element, name,
     get controls() { return [provider, ...(fields?.controls ?? [])]; },
     get: () => defined({ ...others(), provider: provider.get(), ...fields?.get() }),
+    /** The values without the secrets that were typed. */
+    shown() {
+      const secrets = (fields?.own ?? []).filter((one) => one.setting.kind === "secret");
+      const typed = secrets.filter((one) => one.get() !== undefined && one.get() !== MASK);
+      return { ...this.get(), ...Object.fromEntries(typed.map((one) => [one.setting.name, TYPED])) };
+    },
     set(values) {
       loaded = values;
       known.clear();
@@ -76,7 +94,7 @@ export function section(name, { title, schema, root, vendors }, where) {
     /** Set one member; the others stay as they are being edited. */
     put(key, value) {
       loaded = defined({ ...loaded, [key]: value });
-      fields?.controls.find((one) => one.setting.name === key)?.set(value);
+      fields?.own.find((one) => one.setting.name === key)?.set(value);
     },
     told: () => fields?.told(),
   };
@@ -104,35 +122,35 @@ function vendorChoice(name, schema, vendors, where) {
   return { ...made_, set, onturn: (work) => turns.push(work) };
 }
 
-function made(name, vendor, described, schema, root, where) {
+function made(name, at, vendor, described, known, where) {
   if (!described) {
-    return {
-      ...group([], name, where),
+    return Object.assign(group([], at, where), {
       about: h("p.help", {}, "The vendor is unknown to this server: its settings are kept unchanged."),
-    };
+    });
   }
   const settings = settingsOf(described.schema, { secrets: described.secrets, skip: ["provider", "fallback"] });
   const ordered = [...settings.filter((one) => one.required), ...settings.filter((one) => !one.required)];
   const about = described.schema.description ?? "";
-  const fields = group([...ordered, fallbackOf(name, root)], name, where);
+  const fields = group(at === name ? [...ordered, fallbackOf(name, known)] : ordered, at, where);
   fields.set({});
-  return {
-    ...fields,
+  return Object.assign(fields, {
     about: about.startsWith("Settings of")
       ? null
       : h("p.help", { id: newId("about") }, coded(about.replaceAll("``", "`"))),
-  };
+  });
 }
 
-/** Return the setting of the fallbacks: a list of sections, edited as JSON. */
-function fallbackOf(name, root) {
-  const node = root.$defs?.[`${name.replace("_provider_config", "")}-fallback`] ?? { type: "array" };
+/** Return the setting of the fallbacks: a list of sections like this one. */
+function fallbackOf(name, known) {
+  const node = known.root.$defs?.[`${name.replace("_provider_config", "")}-fallback`] ?? { type: "array" };
+  const about = node.description ?? "";
+  const one = {
+    ...setting("fallback", { type: "array", description: about }, known.root), title: "Fallbacks", usual: false,
+    kind: "sections",
+    help: `${about} Asked in this order. Where one is removed, the keys of those after it are asked for again.`,
+  };
   return {
-    ...setting("fallback", { type: "array", description: node.description }, root),
-    help: `${node.description ?? ""} A JSON list of sections like this one; a secret that shows as asterisks stays as `
-      + "it is, as long as its place in the list does.",
-    usual: false,
-    kind: "json",
-    example: [{ provider: "…" }],
+    ...one,
+    make: (where) => fallbackList(one, { ...where, entryOf: (at) => section(name, known, where, at) }),
   };
 }

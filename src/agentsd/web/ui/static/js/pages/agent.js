@@ -12,7 +12,7 @@ import { boot } from "../shell.js";
 import { keepTimes } from "../times.js";
 
 const session = await boot();
-const parts = [actions(session), values(session.files), tester(), revisions(session)];
+const parts = [actions(session), values(session), tester(), revisions(session)];
 const look = standing(session.files);
 
 function show(agent, before = null) {

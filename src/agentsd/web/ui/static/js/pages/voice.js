@@ -32,6 +32,7 @@ mute.addEventListener("click", muting);
 sample.addEventListener("click", saySample);
 byId("write").addEventListener("submit", write);
 aloud.addEventListener("change", () => call?.speakOrWrite(aloud.checked));
+byId("clear").addEventListener("click", () => { transcript.clear(); draw(); button.focus(); });
 addEventListener("pagehide", () => call?.hangUp());
 onChoice(another);
 draw();
@@ -42,7 +43,7 @@ async function start({ microphone }) {
   dialling = true;
   fill(byId("notices"));
   fill(byId("device"));
-  transcript.clear();
+  transcript.another();
   latency.show([]);
   const mine = (call = new Call(chosen(), view(), { aloud: aloud.checked }));
   draw();
@@ -133,6 +134,7 @@ function another(agent, before) {
 
 function draw() {
   const agent = chosen();
+  byId("clear").hidden = call !== null || !transcript.list.childElementCount;
   const stop = barred(agent);
   const listens = Boolean(organsOf(agent).stt);
   button.textContent = call ? "Hang up" : byId("notices").childElementCount ? "Call again" : "Start a call";

@@ -3,10 +3,10 @@
 import { inPath } from "../api.js";
 import { byId, fill, h } from "../dom.js";
 import { conditionBadge, sentence, when } from "../marks.js";
+import { placeOf } from "../refused.js";
 import { many, onChange } from "./standing.js";
 
 const SHOWN = 100;
-const PLACED = /^(?:(\S[^:]*):)?(\d+):(\d+) (.*)$/s;
 
 /** Draws `#faults`. */
 export function mountFaults(session) {
@@ -53,11 +53,7 @@ const since = (one) => (one.since ? h("span.soft.small", {}, when(one.since)) : 
 function violationsOf(condition, violations) {
   const whole = violations[`${condition.source} ${condition.path}`];
   if (whole) return whole;
-  const [, path, line, column, message] = PLACED.exec(condition.message) ?? [];
-  const place = line
-    ? { path: path ?? condition.path, line, column, message }
-    : { path: condition.path, message: condition.message };
-  return [{ ...place, code: condition.reason }];
+  return [{ ...placeOf(condition), code: condition.reason }];
 }
 
 /** Return one violation: where, what, and what to do. The plan also shows them. */

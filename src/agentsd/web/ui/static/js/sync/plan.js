@@ -1,9 +1,10 @@
 // The plan of a sync, for admins: read on arrival, by the button, and again while it is not empty.
 
 import { get } from "../api.js";
+import { diffBetween, wordsBetween } from "../diff.js";
 import { byId, debounced, fill, h } from "../dom.js";
 import { count } from "../format.js";
-import { diff, notice, sentence, when } from "../marks.js";
+import { notice, sentence, when } from "../marks.js";
 import { violation } from "./faults.js";
 import { listed, many } from "./standing.js";
 
@@ -139,8 +140,9 @@ function valueOf(field) {
   }
   const [old, next] = [text(field.old), text(field.new)];
   if (Math.max(old.length, next.length) > INLINE || /\n/.test(old + next)) {
-    const removed = lines("-", field.operation === "add" ? "" : old);
-    return diff(removed + lines("+", field.operation === "remove" ? "" : next));
+    const words = field.operation === "change" && !/\n/.test(old + next) ? wordsBetween(old, next) : null;
+    if (words) return h("span.words", {}, words);
+    return diffBetween(field.operation === "add" ? "" : old, field.operation === "remove" ? "" : next);
   }
   if (field.operation === "add") return h("ins", {}, next);
   if (field.operation === "remove") return h("del", {}, old);
@@ -151,10 +153,6 @@ const text = (value) => {
   const whole = typeof value === "string" ? value : JSON.stringify(value ?? null);
   return whole === "" ? '""' : whole.length > CUT ? `${whole.slice(0, CUT)}…` : whole;
 };
-
-const lines = (sign, value) => (value
-  ? value.replace(/\n$/, "").split("\n").map((line) => `${sign}${line}\n`).join("")
-  : "");
 
 function setAside(plan, session) {
   if (!plan.quarantined.length) return null;

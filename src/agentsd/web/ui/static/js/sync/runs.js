@@ -1,8 +1,9 @@
 // Runs of sync, newest first. A row stays the same element, which keeps its focus and its open folds.
 
+import { inPath } from "../api.js";
 import { byId, fill, h } from "../dom.js";
 import { full, millis, short } from "../format.js";
-import { when } from "../marks.js";
+import { startedBy, when } from "../marks.js";
 import { many } from "./standing.js";
 import { violation } from "./faults.js";
 
@@ -49,10 +50,11 @@ function rowOf(run, session, admin, fresh) {
   return h("tr", { class: fresh ? "fresh" : "", dataset: { run: run.id } },
     cell("When", when(run.recorded_at ?? run.started_at)),
     h("td", { dataset: { label: "Outcome" } },
-      h("span.badge", { class: TONES[run.outcome] }, run.outcome), " ", counted(run), more),
+      h("span.badge", { class: TONES[run.outcome] }, run.outcome), " ", counted(run), named(run), more),
     cell("Version", run.version ?? "–"),
-    cell("Commit", run.commit ? h("code", { title: run.commit }, short(run.commit)) : "–"),
-    cell("By", `${run.trigger}, ${run.source}`),
+    cell("Commit", ...commitOf(run)),
+    cell("By", run.actor ? [h("code", {}, run.actor), h("br")] : null,
+      h("span", { class: run.actor ? "soft small" : "" }, `${startedBy(run.trigger)}, ${run.source}`)),
     admin ? cell("Took", h("span", { title: full(run.started_at) }, millis(run.duration_ms))) : null);
 }
 
@@ -61,6 +63,26 @@ function counted(run) {
     .filter(([name]) => run.counts[name])
     .map(([name, word]) => `${run.counts[name]} ${word}`);
   return told.length ? h("span.soft", {}, told.join(", ")) : null;
+}
+
+/** Name the agents that a run changed. */
+function named(run) {
+  const found = run.changes ?? [];
+  if (!found.length) return null;
+  const all = ["create", "update", "rename", "delete", "heal"].reduce((sum, name) => sum + (run.counts[name] ?? 0), 0);
+  const rest = all - found.length;
+  return h("div.small.named", {},
+    found.map((one, at) => [at ? ", " : "", one.operation === "delete" ? h("del", {}, one.slug) : link(one.slug)]),
+    rest > 0 ? ` and ${many(rest, "other")}` : "");
+}
+
+const link = (slug) => h("a", { href: `/ui/agent?agent=${inPath(slug)}` }, slug);
+
+/** What was applied may be newer than the commit that the folder is at. */
+function commitOf(run) {
+  const found = run.changes ?? [];
+  if (found.length && found.every((one) => one.commit === null)) return [h("span.soft", {}, "not committed")];
+  return [run.commit ? h("code", { title: run.commit }, short(run.commit)) : "–"];
 }
 
 function faults(run, session) {

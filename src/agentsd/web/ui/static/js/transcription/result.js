@@ -1,5 +1,6 @@
 // The transcript of a recording, as it comes, and how long it took.
 
+import { copyText } from "../clipboard.js";
 import { fill, h } from "../dom.js";
 import { millis } from "../format.js";
 
@@ -15,9 +16,7 @@ export function resultView() {
     h("div.row.spread", {}, h("h2", { id: "result-head" }, "Transcript"), copy), source, said, facts);
 
   async function copied() {
-    await navigator.clipboard.writeText(final.textContent);
-    copy.textContent = "Copied";
-    setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+    if (!(await copyText(final.textContent, copy))) getSelection().selectAllChildren(final);
   }
 
   function begin(name) {

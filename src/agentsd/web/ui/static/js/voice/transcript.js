@@ -2,6 +2,8 @@
 
 import { fill, h } from "../dom.js";
 
+const KEPT = 400;
+
 /** Its entries have the ids of the conversation's items. */
 export class Transcript {
   constructor() {
@@ -9,6 +11,13 @@ export class Transcript {
     this.empty = h("p.empty", {}, "Nothing has been said yet.");
     this.element = h("div.talk-frame", {}, this.empty, this.list);
     this.entries = new Map();
+  }
+
+  /** Begin another call below what was said before; the oldest entries of many calls go. */
+  another() {
+    this.entries.clear();
+    while (this.list.childElementCount > KEPT) this.list.firstElementChild.remove();
+    if (this.list.childElementCount) this.note("a new call");
   }
 
   clear() {

@@ -1,0 +1,28 @@
+// The worker that all pages of a browser share: a browser has only six connections for a server over HTTP/1.1, and a
+// stream for each window would use them up.
+
+import { Source } from "./source.js";
+
+/** The ports of visible pages. @type {Set<MessagePort>} */
+const ports = new Set();
+const source = new Source((kind, detail) => { for (const port of ports) port.postMessage({ kind, detail }); });
+
+const WORK = {
+  open(port) {
+    ports.add(port);
+    source.open();
+    if (source.state === "off") return;
+    port.postMessage({ kind: "stream", detail: source.state });
+    if (source.state === "open") port.postMessage({ kind: "hello", detail: { version: null, slugs: [] } });
+  },
+  close(port) {
+    ports.delete(port);
+    if (!ports.size) source.close();
+  },
+  again() { source.again(); },
+};
+
+addEventListener("connect", (event) => {
+  const [port] = /** @type {MessageEvent} */ (event).ports;
+  port.onmessage = ({ data }) => WORK[data](port);
+});
