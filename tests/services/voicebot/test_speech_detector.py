@@ -26,7 +26,7 @@ WHOLE = (
 BROKEN = (
     ("I want to cancel my order because", "it came too late.", "en-us"),
     ("So I was thinking that maybe we could", "meet on Friday.", "en-us"),
-    ("Können Sie mir sagen, ob", "Sie morgen geöffnet haben?", "de"),
+    ("Meine Nummer ist, ähm", "fünf fünf eins zwei.", "de"),
 )
 
 
