@@ -106,6 +106,19 @@ def test_a_certificate_is_kept_until_it_must_change(files: tuple[Path, Path]) ->
     ServerCertificate(certificate, key)
 
 
+@pytest.mark.parametrize("left", ["another key", "half of a key", "nothing"])
+def test_half_of_a_renewal_is_made_whole_at_the_next_start(
+    files: tuple[Path, Path], tmp_path: Path, left: str
+) -> None:
+    """A process that ended between key and certificate does not keep every later one from starting."""
+    certificate, key = files
+    ensure_self_signed(tmp_path / "new.crt", tmp_path / "new.key", [])
+    kept = {"another key": (tmp_path / "new.key").read_bytes(), "half of a key": key.read_bytes()[:60]}
+    key.write_bytes(kept.get(left, b""))
+    ensure_self_signed(certificate, key, [])
+    ServerCertificate(certificate, key)
+
+
 @pytest.mark.parametrize("case", ["no certificate", "no key", "other key", "passphrase", "folder", "text"])
 def test_what_cannot_be_used_is_named_at_the_start(
     files: tuple[Path, Path], tmp_path: Path, case: str

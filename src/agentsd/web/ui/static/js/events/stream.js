@@ -5,7 +5,12 @@ import { Source } from "./source.js";
 const POLICY = "agentsd-events"; // the only one that the Content-Security-Policy lets a page make
 const WORKER = new URL("worker.js", import.meta.url).href;
 
-/** @typedef {{ open: () => void, close: () => void, again: () => void }} Stream */
+/**
+ * @typedef {object} Stream
+ * @property {(who: string) => void} open for the user of this page's session
+ * @property {() => void} close
+ * @property {() => void} again
+ */
 
 /**
  * `take(kind, detail)` as `Source` tells.
@@ -13,17 +18,18 @@ const WORKER = new URL("worker.js", import.meta.url).href;
  * @returns {Stream}
  */
 export function newStream(take) {
-  let wanted = false;
+  /** @type {string | null} */
+  let wanted = null;
   /** @type {Stream} */
   let stream;
   const alone = () => {
     stream = new Source(take);
-    if (wanted) stream.open();
+    if (wanted !== null) stream.open(wanted);
   };
   try { stream = shared(take, alone); } catch { alone(); }
   return {
-    open() { wanted = true; stream.open(); },
-    close() { wanted = false; stream.close(); },
+    open(who) { wanted = who; stream.open(who); },
+    close() { wanted = null; stream.close(); },
     again() { stream.again(); },
   };
 }
@@ -37,7 +43,8 @@ function shared(take, failed) {
   const worker = new SharedWorker(address(), { type: "module", name: "agentsd-events" });
   worker.onerror = failed;
   worker.port.onmessage = ({ data }) => take(data.kind, data.detail);
-  const ask = (work) => () => worker.port.postMessage(work);
+  /** @param {string} work */
+  const ask = (work) => (who) => worker.port.postMessage({ work, who });
   return { open: ask("open"), close: ask("close"), again: ask("again") };
 }
 
