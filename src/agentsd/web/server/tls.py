@@ -28,6 +28,7 @@ class ServerCertificate:
         """Load both files, which contain PEM. Raise ``ConfigError`` that names what cannot be used."""
         self._files = (certificate, key)
         self._mark = self._look()
+        self._ends = inf
         self.context = self._current = self._load()
         self.context.sni_callback = self._choose
         self._warn_of_end()
