@@ -6,6 +6,8 @@ from hashlib import sha256
 
 import pytest
 
+from agentsd.control.writeback.delivery import WriteMode
+from tests.web import people
 from tests.web.conftest import Make, Stack, echo
 
 PROMPT = "Be kind.\nBe brief.\n"
@@ -92,6 +94,29 @@ async def test_an_edit_is_refused(writing: Stack) -> None:
         assert (await writing.ask("PUT", FAQ_PATH, json=wrong))[0] == 422
     assert (writing.root / "acme/faq.md").read_text() == "Changed by hand.\n"
     assert (writing.root / "acme/secret.md").read_text() == "Of no agent.\n"
+
+
+@pytest.mark.parametrize("mode", ["files", "off"])
+async def test_rights_are_those_of_an_edit(make: Make, mode: WriteMode) -> None:
+    """A viewer reads; another owner's agent is not there; nobody without a token is heard; off is off."""
+    stack = await make(write_back=mode)
+    await people.settle(stack)
+    stack.write("acme/sales.yaml", PROMPTED)
+    stack.write("acme/prompts/kind words.md", PROMPT)
+    stack.write("acme/faq.md", FAQ)
+    await stack.sync()
+    for user, read, written in ((people.ANN, 200, 403), (people.GUS, 404, 404), (people.ALICE, 200, 200)):
+        headers = user.headers
+        assert (await stack.get(PROMPT_PATH, headers=headers))[0] == read
+        put = await stack.ask("PUT", PROMPT_PATH, json={"text": user.owner}, headers=headers)
+        assert put[0] == (written if mode == "files" else 405)
+        if user is not people.ALICE:
+            url = f"{PROMPT_PATH}?dry_run=true"
+            assert (await stack.ask("PUT", url, json={"text": "x"}, headers=headers))[0] == written
+    for method in ("GET", "PUT"):
+        assert (await stack.ask(method, PROMPT_PATH, json={"text": "x"}))[0] == 401
+    kept = (stack.root / "acme/prompts/kind words.md").read_text()
+    assert kept == ("acme" if mode == "files" else PROMPT)
 
 
 LINKED = {
