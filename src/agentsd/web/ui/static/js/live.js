@@ -53,7 +53,10 @@ export function listen(session) {
   addEventListener("pageshow", ({ persisted }) => { if (persisted) turned(); });
   if (!document.hidden) stream.open(who);
   look();
-  setInterval(look, LOOK_MS);
+  setInterval(() => {
+    if (!document.hidden) stream.check?.();
+    look();
+  }, LOOK_MS);
   return document.hidden ? Promise.resolve() : told;
 }
 

@@ -9,7 +9,12 @@ const source = new Source((kind, detail) => { for (const port of ports) port.pos
 let user = null; // whose session the stream was opened with
 
 const WORK = {
+  answer(port) { port.postMessage({ kind: "alive" }); },
   open(port, who) {
+    if (!("EventSource" in globalThis)) { // some browsers have it in pages only
+      port.postMessage({ kind: "lacking" });
+      return;
+    }
     if (who !== user) change(who);
     ports.add(port);
     source.open();
