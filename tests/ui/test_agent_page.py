@@ -257,6 +257,16 @@ async def test_a_prompt_file_is_read_and_edited(visit: Visit, site: Site) -> Non
     await expect(page.locator("#revisions > li").first).to_contain_text("by default/local")
 
 
+async def test_of_files_with_one_name_the_named_one_is_shown(visit: Visit, site: Site) -> None:
+    """A file in a folder of the same name is another one."""
+    site.home.write("tone/twin.md", "In the folder.\n")
+    site.home.write("twin.md", "At the top.\n")
+    text = "name: Twin\nsystem_prompt_file: tone/twin.md\nrag: {sources: [twin.md]}\n" + PLAIN
+    page = await opened(visit, site, "twin.yaml", text)
+    await page.get_by_role("button", name="Show and edit: twin.md").press("Enter")
+    await expect(page.get_by_role("textbox", name="Knowledge")).to_have_value("At the top.\n")
+
+
 async def test_an_edit_that_is_not_committed_names_no_commit(visit: Visit, site: Site) -> None:
     """HEAD does not contain it."""
     page = await opened(visit, site, "draft.yaml", "name: Draft\n" + PLAIN)

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from tests.ui.conftest import Visit
+from tests.ui.opening import commit
 from tests.ui.site import Site
 from tests.ui.test_accessibility import violations
 
@@ -20,6 +21,20 @@ OUT_OF_SIGHT = "() => { Object.defineProperty(navigator, 'clipboard', { value: u
 LISTENING = """
 () => document.addEventListener("copy", () => { window.copied = document.activeElement.value; })
 """
+
+
+DEAD_WORKER = """
+  const tick = setInterval;
+  window.setInterval = (work, ms) => tick(work, ms === 5000 ? 300 : ms);
+  window.SharedWorker = class { port = { postMessage() {}, close() {} }; };
+"""
+
+
+async def test_a_shared_worker_that_ended_is_replaced(visit: Visit, site: Site) -> None:
+    """Browsers end one to save memory, and report it to nobody: the page then has a stream of its own."""
+    page = await visit("/ui/agents", before=DEAD_WORKER)
+    commit(site, "revived.yaml", "name: Revived\nllm: {provider: echo.local}\n")
+    await expect(page.locator("#rows")).to_contain_text("Revived")
 
 
 async def test_a_form_waits_for_its_scripts(site: Site, browser: Browser) -> None:

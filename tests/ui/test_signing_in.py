@@ -54,3 +54,23 @@ async def test_a_revoked_token_asks_again(visit: Visit, new_site: NewSite) -> No
     await expect(page.get_by_role("dialog")).to_contain_text("Sign in")
     await sign_in(page, ADMIN)
     await expect(page.locator("#who")).to_contain_text("default/root")
+
+
+async def test_a_shared_stream_ends_with_its_session(visit: Visit, new_site: NewSite) -> None:
+    """Windows share one stream: another user's window gets their own, and what is left is theirs, too."""
+    site = await new_site(prepare=users)
+    page = await visit("/ui/agents", at=site)
+    await sign_in(page, ANN)
+    await expect(page.locator("#who")).to_contain_text("acme/ann")
+    send = "token => fetch('/api/session', {method: 'POST', headers: {Authorization: `Bearer ${token}`}})"
+    await page.evaluate(f"async token => {{ await ({send})(token); }}", ADMIN)
+    other = await page.context.new_page()
+    await other.goto(f"{site.url}/ui/agents")
+    await expect(other.locator("#who")).to_contain_text("default/root")
+    await expect(page.locator("#who")).to_contain_text("default/root")
+    site.home.write("globex/later.yaml", "name: Later\nllm: {provider: echo.local}\n")
+    for one in (other, page):
+        await expect(one.locator("#rows")).to_contain_text("Later")
+    await other.get_by_role("button", name="Sign out").click()
+    for one in (other, page):
+        await expect(one.get_by_role("dialog")).to_contain_text("Sign in")

@@ -462,14 +462,21 @@ def _find_escape(real_root: str, full: str, path: str) -> Violation | None:
 
 
 def find_foreign_link(path: str, place: str, *, is_folder: bool) -> Violation | None:
-    """Return the violation of a link from ``path`` to another owner's ``place``, or None."""
+    """Return the violation of a link from ``path`` to a ``place`` that is not its own, or None.
+
+    That is another owner's, and behind the name of a text what is none: a manifest, a user file, git's own.
+    """
     owner = derive_place_owner(f"{place}/" if is_folder else place)
-    if owner == derive_owner(path):
+    if owner != derive_owner(path):
+        message = f"this link points to a file of owner {escape_unprintable(owner)!r}"
+        hint = "put the file itself here: a link must stay within its owner's folder"
+        return Violation(path, "symlink-owner", message, hint)
+    if is_folder or not is_attachment_name(path):
         return None
-    message = f"this link points to a file of owner {escape_unprintable(owner)!r}"
-    return Violation(
-        path, "symlink-owner", message, "put the file itself here: a link must stay within its owner's folder"
-    )
+    if is_attachment_name(place) and ".git" not in place.split("/"):
+        return None
+    hint = f"put the text itself here: its name ends in {', '.join(ATTACHMENT_SUFFIXES)}"
+    return Violation(path, "symlink-kind", "this link points to a file that is not a text", hint)
 
 
 def _make_unreadable(path: str, error: OSError) -> Violation:

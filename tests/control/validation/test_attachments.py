@@ -15,6 +15,7 @@ from agentsd.store.database import Database
 from agentsd.store.queries import agents as store
 from agentsd.store.queries import knowledge
 
+SEAL = "ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]"
 AGENT = """\
 id: 0b6e3c0e-2f0c-4a57-9b51-6d3f1d1f7a0{digit}
 name: Agent
@@ -51,6 +52,10 @@ async def _codes(root: Path) -> list[tuple[str, int]]:
         ("system_prompt_file: prompts/_hidden.md", "attachment-name"),
         ("system_prompt_file: prompts/latin.txt", "attachment-unreadable"),
         ("system_prompt_file: prompts/link.md", "symlink-outside"),
+        ("system_prompt_file: prompts/reserved.md", "symlink-kind"),
+        ("system_prompt_file: prompts/git.md", "symlink-kind"),
+        ("system_prompt_file: prompts/sealed.md", "attachment-sealed"),
+        ("rag:\n  sources: [prompts/sealed.txt]", "attachment-sealed"),
         ("rag:\n  sources: [prompts/broken.pdf]", "attachment-unreadable"),
         ("rag:\n  sources: [prompts/ok.md, prompts/gone.md]", "attachment-missing"),
         ("system_prompt: x\nsystem_prompt_file: prompts/ok.md", "prompt-twice"),
@@ -68,8 +73,25 @@ async def test_what_cannot_be_attached(tmp_path: Path, more: str, code: str) -> 
     (root / "prompts/latin.txt").write_bytes(b"caf\xe9")
     (root / "prompts/broken.pdf").write_bytes(b"%PDF-1.7 nothing follows")
     (root / "prompts/link.md").symlink_to(tmp_path / "outside.md")
+    (root / "prompts/reserved.md").symlink_to("_hidden.md")
+    _write(root, "prompts/.git/x.md", "of git")
+    (root / "prompts/git.md").symlink_to(".git/x.md")
+    _write(root, "prompts/sealed.md", f'{{"data": "{SEAL}", "sops": {{"mac": "{SEAL}"}}}}')
+    _write(root, "prompts/sealed.txt", f"hello: {SEAL}\nsops:\n    mac: {SEAL}\n")
     line = AGENT.format(digit=1, more=more).splitlines().index(more.splitlines()[-1]) + 1
     assert await _codes(root) == [(code, line)]
+
+
+async def test_a_text_about_seals_is_a_text(tmp_path: Path) -> None:
+    """Only what sops encrypted as a whole is refused, and no size of such a text delays the check."""
+    _manifest(tmp_path, "agent.yaml", "rag:\n  sources: [about.md, object.txt]")
+    _write(
+        tmp_path,
+        "about.md",
+        f"# Seals\n\n```\nsops:\n    mac: {SEAL}\n```\n" + "sops:\n  \n" * 50_000 + "end",
+    )
+    _write(tmp_path, "object.txt", f'{{"example": "{SEAL}"}}')
+    assert await _codes(tmp_path) == []
 
 
 async def test_an_owner_names_files_of_its_own_folder(tmp_path: Path) -> None:

@@ -101,3 +101,14 @@ def test_what_is_not_a_proxy_is_refused_by_its_variable(text: str) -> None:
         ProxyRules.parse({"ALL_PROXY": text})
     assert "ALL_PROXY" in str(caught.value)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["p#ss", "12#3", "12/3", "12?3", "1@2/3@4"])
+def test_a_password_that_is_not_encoded_names_no_other_proxy(password: str) -> None:
+    """Its URL would be of a host with the user's name. The error quotes none of it."""
+    with pytest.raises(ConfigError) as refused:
+        parse_proxy(f"http://mallory:{password}@proxy.example:3128", "HTTPS_PROXY")
+    told = f"{refused.value.message} {refused.value.hint}"
+    assert "HTTPS_PROXY" in told
+    assert password not in told
+    assert "mallory" not in told

@@ -59,3 +59,17 @@ async def test_clean_is_what_git_says(place: Place, tmp_path: Path) -> None:
     assert not await is_clean(tmp_path, ["x"])
     assert find_repository(place.folder / "acme") == place.top
     assert find_repository(tmp_path) is None
+
+
+async def test_a_link_is_as_clean_as_what_it_leads_to(place: Place) -> None:
+    """An edit through it would commit somebody's draft as its own author's."""
+    (place.folder / "alias.yaml").symlink_to("support.yaml")
+    (place.folder / "same").symlink_to("acme")
+    git(place.top, "add", ".")
+    git(place.top, "commit", "-qm", "links")
+    through = ["alias.yaml", "same/sales.yaml"]
+    assert await is_clean(place.folder, through)
+    place.write("support.yaml", "name: draft\n")
+    place.write("acme/sales.yaml", "name: draft\n")
+    for path in through:
+        assert not await is_clean(place.folder, [path])

@@ -51,6 +51,8 @@ ACCEPTED = {
     "gzip;q=0.000": False,
     "identity": False,
     "x-gzip": False,
+    "*, gzip;q=0": False,
+    "*;q=0, gzip": True,
     "": False,
 }
 

@@ -7,13 +7,21 @@ import ssl
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from agentsd.core.errors import ConfigError
 from agentsd.web.server.self_signed import ensure_self_signed, make_certificate
@@ -102,6 +110,34 @@ def test_a_certificate_is_kept_until_it_must_change(files: tuple[Path, Path]) ->
     ensure_self_signed(certificate, key, [])
     ServerCertificate(certificate, key)
     key.unlink()
+    ensure_self_signed(certificate, key, [])
+    ServerCertificate(certificate, key)
+
+
+def test_a_certificate_that_has_ended_is_reported(
+    files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Clients refuse it before the server hears of them; a good one is not reported."""
+    ServerCertificate(*files)
+    assert caplog.messages == []
+    secret, ended = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC) - timedelta(days=1)
+    name = x509.Name([])
+    builder = x509.CertificateBuilder(name, name, secret.public_key(), 1, ended - timedelta(days=1), ended)
+    files[0].write_bytes(builder.sign(secret, SHA256()).public_bytes(Encoding.PEM))
+    files[1].write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    ServerCertificate(*files)
+    assert "has ended" in caplog.text
+
+
+@pytest.mark.parametrize("left", ["another key", "half of a key", "nothing"])
+def test_half_of_a_renewal_is_made_whole_at_the_next_start(
+    files: tuple[Path, Path], tmp_path: Path, left: str
+) -> None:
+    """A process that ended between key and certificate does not keep every later one from starting."""
+    certificate, key = files
+    ensure_self_signed(tmp_path / "new.crt", tmp_path / "new.key", [])
+    kept = {"another key": (tmp_path / "new.key").read_bytes(), "half of a key": key.read_bytes()[:60]}
+    key.write_bytes(kept.get(left, b""))
     ensure_self_signed(certificate, key, [])
     ServerCertificate(certificate, key)
 

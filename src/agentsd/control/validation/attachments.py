@@ -11,6 +11,7 @@ from agentsd.control.validation.text_extraction import Extraction, Known, Refusa
 from agentsd.core.manifest.agent import Attachment, Attachments
 from agentsd.core.manifest.document import Document
 from agentsd.core.names import DEFAULT_OWNER, derive_owner, strip_overlay
+from agentsd.core.sealed import is_sealed_file
 from agentsd.core.violations import ATTACHMENT_PENDING, VIOLATIONS_MAX, Pointer, Violation, suggest_word
 from agentsd.files.tree import ATTACHMENT_SUFFIXES, TEXT_SUFFIXES, SourceFile, TreeContext, is_attachment_name
 
@@ -80,6 +81,11 @@ def _attach_file(document: Document, pointer: Pointer, file: SourceFile, read: R
         problem = file.problem
         message = f"{file.path}: {problem.message}"
         into.problems.append(document.violation(pointer, problem.code, message, problem.hint))
+        return
+    if is_sealed_file(file.data):
+        message = f"{file.path} is encrypted with sops: a model would get the ciphertext"
+        hint = "texts are not opened here: put the plain text there, and secrets into the manifest"
+        into.problems.append(document.violation(pointer, "attachment-sealed", message, hint))
         return
     extraction = read(file.path, file.data)
     if isinstance(extraction, Refusal):

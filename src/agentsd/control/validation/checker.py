@@ -111,7 +111,7 @@ class Checker:
             sorted(self._trusted),
             chunking.CHUNKING_VERSION,
             self._limits.context_tokens,
-            4,
+            5,
         ]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
 

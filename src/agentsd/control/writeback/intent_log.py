@@ -29,8 +29,6 @@ from agentsd.core.errors import describe_error
 from agentsd.core.names import (
     SUFFIXES,
     USER_FILE,
-    derive_owner,
-    derive_place_owner,
     derive_slug,
     find_slug_problem,
     is_overlay,
@@ -38,7 +36,7 @@ from agentsd.core.names import (
 from agentsd.files import keyfile
 from agentsd.files.atomic.compare_and_swap import FileChanged, FileRefused, compare_and_swap, make_refusal
 from agentsd.files.git.commit import Author, CommitSpec
-from agentsd.files.tree import is_attachment_name
+from agentsd.files.tree import find_foreign_link, is_attachment_name
 
 INTENT_NAME = ".agentsd-intent.json"
 """Hidden, so that no sync looks at it."""
@@ -123,11 +121,11 @@ def revert_edits(root: Path, edits: Iterable[FileEdit]) -> None:
 
 
 def is_inside(root: Path, path: str) -> bool:
-    """Return whether no link leads a write of ``path`` out of the tree, or into another owner's folder."""
+    """Return whether no link leads a write of ``path`` out of the tree, or to a foreign file."""
     real, top = Path(os.path.realpath(root / path)), os.path.realpath(root)
-    return real.is_relative_to(top) and derive_place_owner(real.relative_to(top).as_posix()) == derive_owner(
-        path
-    )
+    if not real.is_relative_to(top):
+        return False
+    return find_foreign_link(path, real.relative_to(top).as_posix(), is_folder=False) is None
 
 
 def finish_intent(root: Path) -> tuple[tuple[str, ...], CommitSpec | None] | None:

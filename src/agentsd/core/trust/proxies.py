@@ -130,11 +130,14 @@ def parse_proxy(text: str, variable: str = "") -> Proxy:
     """Return the proxy of a URL, or of ``host:port``. Raises ``ConfigError``, which does not quote it."""
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
-        port = parts.port
+        port = parts.port if "@" not in parts.path + parts.query + parts.fragment else None
     except ValueError:
         raise ConfigError(f"{variable} is not a proxy's address", hint=_FORMS_HINT) from None
     if parts.scheme.startswith("socks"):
         raise ConfigError(f"{variable}: SOCKS proxies are not supported", hint=_FORMS_HINT)
+    if "@" in parts.path + parts.query + parts.fragment:  # the host would be the user's name
+        hint = "write / # ? @ of a user or password as %2F %23 %3F %40"
+        raise ConfigError(f"{variable} is not a proxy's address", hint=hint)
     if parts.scheme not in PROXY_PORTS or not parts.hostname or not text.isprintable() or port == 0:
         raise ConfigError(f"{variable} is not a proxy's address", hint=_FORMS_HINT)
     authority = format_authority(parts.hostname, port, PROXY_PORTS[parts.scheme])

@@ -156,8 +156,17 @@ async def is_clean(folder: Path, paths: Sequence[str]) -> bool:
     if not paths:
         return True
     options = ("--porcelain", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
-    code, out = await _run_git(folder, "status", *options, "--", *paths)
+    places = sorted({place for path in paths for place in _list_places(folder, path)})
+    code, out = await _run_git(folder, "status", *options, "--", *places)
     return code == 0 and not out
+
+
+def _list_places(folder: Path, path: str) -> tuple[str, str]:
+    """Return where the entry at ``path`` stands and where it leads: git looks at a link, and into none."""
+    top, full = os.path.realpath(folder), folder / path
+    real = os.path.realpath(full)
+    own = os.path.join(os.path.realpath(full.parent), full.name)  # noqa: PTH118
+    return os.path.relpath(own, top), os.path.relpath(real, top)
 
 
 async def list_uncommitted(folder: Path, paths: Collection[str]) -> frozenset[str]:

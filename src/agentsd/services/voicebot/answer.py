@@ -228,7 +228,8 @@ class Answer:
         Of an answer that is open it counts when that ends.
         """
         if self.open:
-            self._client_heard_ms = min(heard_ms, self._client_heard_ms or heard_ms)
+            known_ms = heard_ms if self._client_heard_ms is None else self._client_heard_ms
+            self._client_heard_ms = min(heard_ms, known_ms)  # also where that is 0
             text = self._cut(self._client_heard_ms, self._measure_total())
             self._events.push(AnswerTruncated(self.item.id, round(self._client_heard_ms), text))
             return

@@ -17,7 +17,7 @@ COMPRESSED_BYTES_MIN = 1400
 _INLINE_BYTES_MAX = 64 << 10
 """Bytes that are compressed on the event loop, in about a millisecond; more of them in a thread."""
 _LEVEL = 5
-_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=([\d.]+)\s*)?(?=,|$)", re.IGNORECASE)
+_CODING = re.compile(r"(?:^|,)\s*(gzip|\*)\s*(?:;\s*q=([\d.]+)\s*)?(?=,|$)", re.IGNORECASE)
 
 
 async def compress_reply(request: web.Request, response: web.StreamResponse) -> None:
@@ -42,9 +42,10 @@ async def compress_reply(request: web.Request, response: web.StreamResponse) -> 
 
 
 def accepts_gzip(accepted: str) -> bool:
-    """Return whether an ``Accept-Encoding`` allows gzip: by name or ``*``, and not with ``q=0``."""
-    found = _GZIP.search(accepted)
-    return found is not None and (found[1] is None or found[1].strip("0.") != "")
+    """Return whether an ``Accept-Encoding`` allows gzip: by name, else by ``*``, and not with ``q=0``."""
+    weights = {found[1].lower(): found[2] for found in _CODING.finditer(accepted)}
+    weight = weights.get("gzip", weights.get("*", "0"))
+    return weight is None or weight.strip("0.") != ""
 
 
 def _is_encoded(response: web.Response) -> bool:

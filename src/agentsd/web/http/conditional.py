@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -25,6 +26,7 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 """Headers of every response that does not set them itself."""
+_CODING = re.compile(r"(?:--?|;)(?:gzip|br|zstd|deflate)$")
 _JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": JSON_TYPE})
 
 
@@ -88,7 +90,12 @@ def matches_etag(request: web.Request, etag: str) -> bool:
     if request.headers["If-None-Match"] == etag:
         return True
     opaque = etag.strip('"')
-    return any(tag.value in ("*", opaque) for tag in request.if_none_match or ())
+    return any(strip_coding(tag.value) in ("*", opaque) for tag in request.if_none_match or ())
+
+
+def strip_coding(tag: str) -> str:
+    """Return an opaque tag without the ending that a proxy which compresses adds: ``-gzip``, ``;br``."""
+    return _CODING.sub("", tag)
 
 
 def compute_etag(body: bytes) -> str:

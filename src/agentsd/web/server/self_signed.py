@@ -13,9 +13,15 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agentsd.core.errors import ConfigError
@@ -85,15 +91,18 @@ def _make_name(name: str) -> x509.GeneralName:
 
 
 def _is_usable(certificate: Path, key: Path, names: tuple[str, ...]) -> bool:
-    """Return whether the files exist, are for ``names``, and last for a while."""
+    """Return whether the files exist, belong together, are for ``names``, and last for a while."""
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
         named = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (FileNotFoundError, ValueError, x509.ExtensionNotFound):
+        secret = load_pem_private_key(key.read_bytes(), None)
+    except (FileNotFoundError, TypeError, ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound):
         return False
+    # A process that ended between the two replacements has left a new key beside the old certificate.
+    paired = secret.public_key() == found.public_key()
     rest = found.not_valid_after_utc - datetime.now(UTC)
     known = {str(name.value) for name in named}
-    return key.exists() and rest > timedelta(days=RENEW_DAYS) and known.issuperset(names)
+    return paired and rest > timedelta(days=RENEW_DAYS) and known.issuperset(names)
 
 
 def _replace_file(path: Path, data: bytes, mode: int) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
+from math import inf
 from pathlib import Path
 
 from agentsd.core.errors import ConfigError
@@ -26,8 +28,10 @@ class ServerCertificate:
         """Load both files, which contain PEM. Raise ``ConfigError`` that names what cannot be used."""
         self._files = (certificate, key)
         self._mark = self._look()
+        self._ends = inf
         self.context = self._current = self._load()
         self.context.sni_callback = self._choose
+        self._warn_of_end()
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         """Give a handshake the newest certificate."""
@@ -39,7 +43,16 @@ class ServerCertificate:
                 _log.info("the TLS certificate was read again")
             except ConfigError as error:
                 _log.warning("the TLS certificate in use stays: %s", error)
+        self._warn_of_end()
         connection.context = self._current
+
+    def _warn_of_end(self) -> None:
+        """Warn once of a certificate that has ended: clients refuse it, and this server would never know."""
+        if time.time() > self._ends:
+            self._ends = inf
+            _log.warning(
+                "the TLS certificate has ended: clients refuse it", extra={"path": str(self._files[0])}
+            )
 
     def _look(self) -> _FileMark:
         marks = []
@@ -64,7 +77,18 @@ class ServerCertificate:
             hint = "both are PEM: the server's certificate, then its chain; the key without a passphrase"
             message = f"{certificate} and {key} are not a certificate and its key"
             raise ConfigError(message, hint=hint) from None
+        self._ends = _read_end(certificate)
         return context
+
+
+def _read_end(certificate: Path) -> float:
+    """Return when a certificate ends, in seconds since 1970; never where that cannot be read."""
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
+        return inf
 
 
 def _require_readable(file: Path) -> None:

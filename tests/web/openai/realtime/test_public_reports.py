@@ -81,6 +81,24 @@ async def test_cancels_and_requests_at_the_wrong_moment(bot: Stack, voices: Vend
         assert len(line.of("error")) == 2
 
 
+async def test_nothing_heard_stays_nothing(bot: Stack, voices: Vendors) -> None:
+    """livekit 6157, twilio-samples 45: a client reports 0 ms, then a clock that went on."""
+    voices.llm.delay = 0.05
+    async with call(bot, "bot") as line:
+        await line.write("One two three four.")
+        delta = await line.until("response.output_audio.delta")
+        for milliseconds in (0, 5000):
+            await truncate(line, delta["item_id"], milliseconds)
+            truncated = await line.until("conversation.item.truncated")
+            assert truncated["audio_end_ms"] == 0
+        await line.send("response.cancel")
+        await line.done()
+        voices.llm.delay = 0
+        await line.write("And?")
+        await line.done()
+    assert "assistant" not in {one["role"] for one in voices.llm.last.body["messages"]}
+
+
 async def test_a_parameter_that_is_missing_is_named(bot: Stack) -> None:
     """openai_realtime_client 13: a truncation of the item's id alone."""
     async with call(bot, "bot") as line:

@@ -23,6 +23,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.core.manifest.document import MAX_BYTES
 from agentsd.core.names import strip_overlay
+from agentsd.core.sealed import is_sealed_file
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.files.tree import TEXT_SUFFIXES
 from agentsd.web.agent_lookup import find_agent
@@ -98,14 +99,13 @@ async def get_file(request: web.Request) -> web.Response:
     if entry is None or found is None:
         raise _make_missing("the agent names no such file", "GET …/files lists them")
     data = entry.row.prompt if found.role == "prompt" else await _read_source(request, found)
-    if data is None or len(data) > TEXT_BYTES_MAX:
+    if data is None or len(data) > TEXT_BYTES_MAX or not _is_text(data):
         raise _make_missing(
             "this server does not have the text of that file",
             f"open {request.app[APP_CONTEXT].files}/{found.path} where the files are",
         )
     digest = sha256(data).hexdigest()
-    text = data.decode(errors="replace")
-    body = to_json(AgentFileText(found.path, found.role, digest, found.is_text, text))
+    body = to_json(AgentFileText(found.path, found.role, digest, found.is_text, data.decode()))
     return make_conditional_response(request, body, f'"{digest}"', make_cache_headers(f'"{digest}"'))
 
 
@@ -137,6 +137,15 @@ async def _read_source(request: web.Request, file: AgentFile) -> bytes | None:
     except (AgentsdError, OSError):
         return None
     return read.data if read is not None and read.problem is None else None
+
+
+def _is_text(data: bytes) -> bool:
+    """Return whether an editor may show ``data``, and write it again without loss."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return not is_sealed_file(data)
 
 
 def _make_missing(detail: str, hint: str) -> Problem:

@@ -45,6 +45,7 @@ from agentsd.core.names import SLUG_MAX, derive_owner, find_slug_problem, slug_f
 from agentsd.store.queries.agents import load_revisions
 from agentsd.web.agent_lookup import CURRENT_REF, find_agent, get_principal, require_writer
 from agentsd.web.context import APP_CONTEXT
+from agentsd.web.http.conditional import strip_coding
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.json_body import RequestModel, count_values, parse_model, read_json_object
 from agentsd.web.rest.agents.dry_run import is_dry_run, preview_write
@@ -301,7 +302,11 @@ async def _load_revision(request: web.Request, agent: UUID, version: int) -> byt
 
 
 def _parse_if_match(request: web.Request) -> frozenset[str] | None:
-    """Return the digests of ``If-Match``; None where it is absent or ``*``. Raise ``Problem`` 400."""
+    """Return the digests of ``If-Match``; None where it is absent or ``*``. Raise ``Problem`` 400.
+
+    Proxies that compress replies weaken their tags or add an ending. The digest is of the files, not of a
+    reply's bytes, so it is as strong a proof in that form.
+    """
     if "If-Match" not in request.headers:
         return None
     tags = request.if_match
@@ -309,7 +314,7 @@ def _parse_if_match(request: web.Request) -> frozenset[str] | None:
         raise bad_request("If-Match contains no entity tag", hint='send the ETag of a response: "…"')
     if request.headers["If-Match"].strip() == "*":  # in quotes it is an ordinary tag, which never matches
         return None
-    return frozenset(tag.value.partition(".")[0] for tag in tags if not tag.is_weak)
+    return frozenset(strip_coding(tag.value).partition(".")[0] for tag in tags)
 
 
 async def _read_manifest_body(request: web.Request) -> dict[str, Any]:

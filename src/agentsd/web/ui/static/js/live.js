@@ -10,6 +10,7 @@ const HELLO_MS = 1000;
 const bus = new EventTarget();
 const stream = newStream(take);
 let streaming = "off";
+let who = ""; // the user of this page
 let state = { server: "ok", store: "ok", age: null, fromDisk: false };
 
 /** Call `work({ version, slugs, run?, condition? })` at each event of a kind. Returns a function that stops it. */
@@ -38,8 +39,10 @@ export function onState(work) {
 /**
  * Begin to listen; resolves once the stream is open, or after a second: a caller that listens first and reads second
  * misses no change. A hidden page does not listen; it reads everything again when it is shown.
+ * @param {Parameters<typeof whoOf>[0]} session
  */
-export function listen() {
+export function listen(session) {
+  who = whoOf(session);
   /** @type {Promise<void>} */
   const told = new Promise((resolve) => {
     const end = on("hello", () => { end(); resolve(); });
@@ -48,9 +51,12 @@ export function listen() {
   document.addEventListener("visibilitychange", turned);
   addEventListener("pagehide", () => stream.close());
   addEventListener("pageshow", ({ persisted }) => { if (persisted) turned(); });
-  if (!document.hidden) stream.open();
+  if (!document.hidden) stream.open(who);
   look();
-  setInterval(look, LOOK_MS);
+  setInterval(() => {
+    if (!document.hidden) stream.check?.();
+    look();
+  }, LOOK_MS);
   return document.hidden ? Promise.resolve() : told;
 }
 
@@ -66,7 +72,7 @@ function turned() {
     streaming = "off";
     return;
   }
-  stream.open();
+  stream.open(who);
   look();
   tell("resync", RESYNC); // events were missed
 }
@@ -89,13 +95,21 @@ async function look() {
   if (streaming === "closed" && found.server === "ok") await again();
 }
 
-/** Open the stream again, which a browser gives up once it is refused. Reading the session asks to sign in. */
+/**
+ * Open the stream again, which a browser gives up once it is refused. Reading the session asks to sign in; where it is
+ * another user's by now, this page is not for them.
+ */
 async function again() {
   streaming = "off"; // the looks meanwhile do not ask as well
   try {
-    await get("/api/session");
+    if (whoOf(await get("/api/session")) !== who) return location.reload();
+    stream.open(who);
     stream.again();
   } catch { streaming = "closed"; } // with the next look
+  return undefined;
 }
+
+/** Return what names the user and the token of a session. */
+export const whoOf = ({ user, name, role }) => JSON.stringify([user, name, role]);
 
 function tell(kind, detail) { bus.dispatchEvent(new CustomEvent(kind, { detail })); }

@@ -6,7 +6,7 @@ import { isNullish } from "./data.js";
 import { toast } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
 import { millis } from "./format.js";
-import { listen, onState } from "./live.js";
+import { listen, onState, whoOf } from "./live.js";
 import { notice, sentence } from "./marks.js";
 import { showMissing } from "./notfound.js";
 import { leaveTogether, signIn, signOut } from "./signin.js";
@@ -43,7 +43,7 @@ export async function boot() {
   });
   session = await patiently(() => get("/api/session"));
   who(session);
-  await listen();
+  await listen(session);
   const missing = await patiently(() => settle(session.user));
   mountSwitcher();
   onChoice((agent, before, gone) => { if (gone) tellOfLoss(before, agent); });
@@ -72,8 +72,6 @@ function title() {
   onChoice(name);
   name();
 }
-
-const whoOf = ({ user, name, role }) => JSON.stringify([user, name, role]);
 
 /** Report that the page's agent was deleted or renamed elsewhere, and which one answers now. */
 function tellOfLoss(before, agent) {

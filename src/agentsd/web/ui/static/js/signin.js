@@ -50,14 +50,16 @@ function once() {
 /** Return a token for a header; one with characters that a header cannot contain is replaced, and refused. */
 const headerSafe = (text) => (/^[\x21-\x7e]+$/.test(text) ? text : "not-a-token");
 
+const SIGNED_IN = "agentsd.signed-in";
+
 /** Reload pages in other tabs, and those behind the back button, after signing out. */
 export function leaveTogether() {
-  const isKept = (name) => name.startsWith("agentsd.agent.");
+  localStorage.setItem(SIGNED_IN, "yes");
   addEventListener("storage", ({ key, newValue }) => {
-    if (key !== null && isKept(key) && newValue === null) location.reload();
+    if (key === SIGNED_IN && newValue === null) location.reload();
   });
   addEventListener("pageshow", ({ persisted }) => {
-    if (persisted && !Object.keys(localStorage).some(isKept)) location.reload();
+    if (persisted && localStorage.getItem(SIGNED_IN) === null) location.reload();
   });
 }
 

@@ -23,7 +23,7 @@ export function fileButton(agent, session, name) {
 async function show(agent, session, name, locked) {
   const reply = await dialog(onDisk(session.files, name), (close) => {
     const place = h("div.stack", {}, h("p.soft", { role: "status" }, "Loading the text…"));
-    load(agent, name).then(
+    load(agent, (path) => isNamed(agent, name, path)).then(
       (file) => fill(place, locked ? reader(file, close) : new Editing(agent, file, close).form),
       (problem) => fill(place, notice(problem), closing(close)),
     );
@@ -34,11 +34,17 @@ async function show(agent, session, name, locked) {
 
 const closing = (close) => h("div.row.end", {}, h("button", { type: "button", onclick: () => close() }, "Close"));
 
-/** Read a file with its text. A name is relative to the owner's folder. */
-async function load(agent, name) {
+/** Whether a path is what a manifest calls `name`: relative to the owner's folder, or to the top for files there. */
+function isNamed({ path, user }, name, found) {
+  const own = path.replace(/^\.\.\/envs\/[^/]+\//, ""); // an overlay's file is called as the one below it
+  return found === (own.includes("/") ? `${user}/${name}` : name);
+}
+
+/** Read the file whose path `fits`, with its text. */
+async function load(agent, fits) {
   const { items } = await getAll(api(agent, "/files"));
-  const file = items.find((one) => one.path === name || one.path.endsWith(`/${name}`));
-  if (!file) throw new Problem(404, { detail: `${name} is not there any more`, hint: "load the page again" });
+  const file = items.find(({ path }) => fits(path));
+  if (!file) throw new Problem(404, { detail: "the file is not there any more", hint: "load the page again" });
   const { data, etag } = await getTagged(pathOf(agent, file));
   return { ...data, etag };
 }
@@ -115,7 +121,7 @@ class Editing {
   newer() {
     const read = async () => {
       try {
-        this.file = { ...this.file, etag: (await load(this.agent, this.file.path)).etag };
+        this.file = { ...this.file, etag: (await load(this.agent, (path) => path === this.file.path)).etag };
         this.seen = null;
         await this.submit();
       } catch (problem) { fill(this.errors, notice(problem)); }
