@@ -150,6 +150,7 @@ class ClientTrial:
     ) -> None:
         self.environments, self.client, self.world, self.only = environments, client, world, only
         self.version = environments.read_version(client)
+        self._copies = environments.npm_folder / f"run-{os.getpid()}-{client.name}"
 
     async def run(self) -> list[Verdict]:
         """Return the verdicts on all features, and on the examples of the documentation."""
@@ -159,6 +160,7 @@ class ClientTrial:
                 feature = f"{heading.lower()}: example of the documentation".removeprefix(": ")
                 if feature.startswith(self.only):
                     verdicts.append(await self._run_example(Path(home), feature, example))
+        shutil.rmtree(self._copies, ignore_errors=True)
         return verdicts
 
     async def _run_script(self, home: Path) -> list[Verdict]:
@@ -216,11 +218,10 @@ class ClientTrial:
 
     def _place(self, script: Path) -> Path:
         """Copy a script and its helpers beside the packages, where node looks for them."""
-        folder = self.environments.npm_folder / f"run-{os.getpid()}-{self.client.name}"
         shutil.copytree(
-            SCRIPTS, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"), dirs_exist_ok=True
+            SCRIPTS, self._copies, ignore=shutil.ignore_patterns("*.py", "__pycache__"), dirs_exist_ok=True
         )
-        return Path(shutil.copy(script, folder))
+        return Path(shutil.copy(script, self._copies))
 
     def _judge(self, feature: str, verdict: str, detail: str) -> Verdict:
         return Verdict(self.client.name, self.version, feature, verdict, detail)
