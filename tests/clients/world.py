@@ -25,16 +25,25 @@ TOKEN = "agentsd_token-of-the-clients"
 AGENT = "assistant"
 VOICE_AGENT = "voice"
 RATE = 16_000
+STORY_SECONDS, STORY_WORDS = 4.0, 200
 
 
 class InstructedTalker(Talker):
-    """Answers a question about its instructions with them: a client sees that they arrived at the model."""
+    """Answers a question about its instructions with them: a client sees that they arrived at the model.
+
+    A long story lasts for seconds, so that a client can interrupt it on a busy machine, too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(delay=STORY_SECONDS / STORY_WORDS)
 
     def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
         """Return the pieces of an answer."""
-        first, *_, last = body["messages"]
-        if "your instructions" in str(last["content"]) and first["role"] == "system":
-            return [f"{word} " for word in str(first["content"]).split()]
+        first, last = str(body["messages"][0]["content"]), str(body["messages"][-1]["content"])
+        if "long story" in first or "long story" in last:
+            return ["Once. ", *["and then "] * STORY_WORDS]
+        if "your instructions" in last:
+            return [f"{word} " for word in first.split()]
         return super().answer(body)
 
 

@@ -139,7 +139,7 @@ async def speak() -> None:
 @feature("realtime: interrupt() and truncate()")
 async def interrupt() -> None:
     async with open_session() as session:
-        reply = await session.generate_reply(instructions="Say much.")
+        reply = await session.generate_reply(instructions="Tell a long story.")
         async for message in reply.message_stream:
             async for _ in message.audio_stream:
                 break
