@@ -84,6 +84,7 @@ def text_of(
     key: str | None = SECRET,
     default: bool = False,
     active: bool = True,
+    detection: str | None = None,
 ) -> str:
     """A manifest, not sealed yet."""
     lines = [
@@ -97,6 +98,8 @@ def text_of(
         f"  api_url: {url}",
         *([f"  api_key: {key}"] if key else []),
     ]
+    if detection:
+        lines += ["turn:", f"  detection: {detection}"]
     if voice:
         lines += ["tts:", "  provider: voice.test", f"  voice: {voice}"]
     return "\n".join([*lines, ""])

@@ -75,9 +75,28 @@ class Timeouts(StrictModel):
     ] = 3.0
 
 
+class Waits(StrictModel):
+    """Silence that ends what the caller says, where a model hears whether it is finished."""
+
+    sure: Annotated[
+        int, Field(ge=50, le=10_000, description="After a finished thought, in ms.", examples=[200])
+    ] = 200
+    unsure: Annotated[
+        int, Field(ge=50, le=10_000, description="After an unfinished one, in ms.", examples=[2500])
+    ] = 2500
+
+
 class Turn(StrictModel):
     """When a caller has finished speaking, and how the agent may be interrupted."""
 
+    detection: Annotated[
+        Literal["silence", "smart"],
+        Field(
+            description="What ends the caller's turn: `silence_ms`, or an end-of-turn model on this machine "
+            "that chooses one of `wait_ms`.",
+            examples=["smart"],
+        ),
+    ] = "silence"
     threshold: Annotated[
         float,
         Field(gt=0, lt=1, description="Probability above which a sound is speech.", examples=[0.5]),
@@ -90,6 +109,10 @@ class Turn(StrictModel):
         int,
         Field(ge=50, le=10_000, description="Silence that ends what the caller says, in ms.", examples=[500]),
     ] = 500
+    wait_ms: Annotated[
+        Waits,
+        Field(description="Waits of `detection: smart`; speech that begins within them joins the turn."),
+    ] = Waits()
     interrupt: Annotated[
         bool | Interrupt,
         Field(

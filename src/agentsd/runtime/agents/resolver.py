@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from agentsd.audio import turn_model
 from agentsd.core.errors import StoreError
-from agentsd.core.manifest.agent import AgentRow
+from agentsd.core.manifest.agent import AgentHead, AgentRow
 from agentsd.runtime.agents.builder import Builder, DocumentRefused, OpenedAgent, ParsedDocument
 from agentsd.runtime.agents.cooperative import CooperativeYield
 from agentsd.runtime.agents.leases import BuiltAgent, ProviderPool, make_live_agent
@@ -102,9 +103,7 @@ class Resolver:
             built = await self._attempt(row, checked, deadline)
         except DocumentRefused as refused:
             return await self._fall_back(row, refused, previous, deadline)
-        return Resolution(
-            AgentCondition("Ready", "Opened", "", datetime.now(UTC)), row, built, retry=not checked.sure
-        )
+        return Resolution(make_opened_condition(built.agent.spec), row, built, retry=not checked.sure)
 
     async def _attempt(
         self, wanted: AgentRow, checked: CheckedDocument, deadline: float | None
@@ -211,6 +210,18 @@ def _find_last_good(row: AgentRow, previous: SnapshotEntry | None) -> AgentRow |
 def make_suspended_condition(now: datetime) -> AgentCondition:
     """Return the condition of an inactive row."""
     return AgentCondition("Suspended", "Inactive", "its manifest contains `active: false`", now)
+
+
+def make_opened_condition(head: AgentHead) -> AgentCondition:
+    """Return the condition of an agent that was opened, with what of it this machine cannot do."""
+    now = datetime.now(UTC)
+    if head.turn.detection == "silence" or turn_model.find_turn_model() is not None:
+        return AgentCondition("Ready", "Opened", "", now)
+    message = (
+        "turn.detection: smart runs as silence, since its model is not installed on this machine; "
+        f"in a clone of agentsd: {turn_model.INSTALL}; then restart agentsd"
+    )
+    return AgentCondition("Ready", "TurnModelMissing", message, now)
 
 
 def make_not_opened_condition(now: datetime) -> AgentCondition:

@@ -28,7 +28,8 @@ _LIST_HINT = "list them: agentsd status"
 class AgentCondition:
     """Condition of an agent. ``reason`` is for machines (CamelCase), ``message`` for people.
 
-    Ready      Opened, or NotOpened: neither a lease nor the verifier has opened it yet
+    Ready      Opened; TurnModelMissing: opened, but silence ends its turns; NotOpened: neither a lease nor
+               the verifier has opened it yet
     Degraded   an older document serves; ``reason`` is why the newest does not
     Invalid    nothing of it can run; ``reason`` is why
     Suspended  Inactive: its manifest contains ``active: false``

@@ -55,7 +55,7 @@ TURNS_MAX = 8
 """Maximum turns in progress: one answers, the others are still being transcribed."""
 
 MUTE_MARGIN_MS = 400
-"""Silence beyond ``silence_ms`` that the detector is given for a microphone that stopped."""
+"""Silence beyond the wait that the detector is given for a microphone that stopped."""
 
 
 @asynccontextmanager
@@ -196,6 +196,7 @@ class Call:
             self._ear = await SpeechDetector.open(self._preferences.input_rate, self.turn_settings)
         ear = self._ear
         for number, part in enumerate(ear.slices(pcm), 1):
+            await ear.consider()
             if self._closing:  # set while it waited
                 self._close_ear()
                 return
@@ -364,19 +365,21 @@ class Call:
         """Notice what does not happen: a microphone that stops in mid-word, and silence of both."""
         while not self._closing:
             await asyncio.sleep(TICK_SECONDS)
-            self._end_muted()
+            await self._end_muted()
             await self._break_silence()
 
-    def _end_muted(self) -> None:
+    async def _end_muted(self) -> None:
         """Take a microphone that sends no more for silence."""
         ear, rate = self._ear, self._preferences.input_rate
         if ear is None or self._feeding or not ear.speaking:
             return
-        settings = self.turn_settings
-        if self._microphone.missing(self._clock()) < settings.silence_ms / 1000:
+        if self._microphone.missing(self._clock()) < ear.wait_ms / 1000:
             return
-        quiet = bytes(2 * rate * (settings.silence_ms + MUTE_MARGIN_MS) // 2000 * 2)
+        quiet = bytes(2 * rate * (ear.wait_ms + MUTE_MARGIN_MS) // 2000 * 2)
         for part in ear.slices(quiet):
+            await ear.consider()
+            if self._feeding or ear is not self._ear:
+                return
             self._hear(ear, part)
             if not ear.speaking:
                 return

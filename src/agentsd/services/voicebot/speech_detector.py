@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agentsd.audio import vad
@@ -16,6 +16,7 @@ from agentsd.services.voicebot.turn_detection import (
     SpeechStart,
     advance_state,
 )
+from agentsd.services.voicebot.turn_judge import TurnJudge
 
 QUIET_BELOW_VOICE_DB = 24.0
 """A frame that is quieter than the voice by this is silence, though the model's probability falls only
@@ -26,6 +27,9 @@ RISE_WEIGHT, FALL_WEIGHT = 0.2, 0.05
 
 PAUSE_MS = 200
 """Silence after which the recogniser is told to finish, beside the wait for the end."""
+
+_SLICE_FRAMES_MAX = 2
+"""Frames that a slice may complete."""
 
 _LAG_MS = (CONFIRM_FRAMES + 2) * vad.FRAME_MS
 """Delay of a detection, resampling included: the padding begins before that."""
@@ -41,9 +45,17 @@ class SpeechSlice:
 class SpeechDetector:
     """Speech detector of one call, at one rate. ``turn`` may change at any time."""
 
-    def __init__(self, detector: vad.VoiceDetector, rate: int, turn: Turn) -> None:
+    def __init__(
+        self,
+        detector: vad.VoiceDetector,
+        rate: int,
+        turn: Turn,
+        make_judge: Callable[[], TurnJudge] = TurnJudge,
+    ) -> None:
         self.turn = turn
         self._detector: vad.VoiceDetector | None = detector
+        self._make_judge = make_judge
+        self._judge: TurnJudge | None = None  # where a model decides
         self._resampler = Resampler(rate, vad.RATE, "LQ")
         self._slice = rate * vad.FRAME_MS // 1000 * SAMPLE_BYTES
         self._before: deque[bytes] = deque()
@@ -72,6 +84,17 @@ class SpeechDetector:
         state = self._state
         return 0 if state.began is None else (state.frames - state.began - state.quiet) * vad.FRAME_MS
 
+    @property
+    def wait_ms(self) -> int:
+        """Return the silence that ends the current speech, as far as it is known."""
+        return self.turn.silence_ms if self._judge is None else self._judge.choose_wait(self.turn)
+
+    async def consider(self) -> None:
+        """Wait for the model's opinion of the pause, if the next slice could end the speech without it."""
+        judge, state = self._judge, self._state
+        if judge is not None and (state.quiet + _SLICE_FRAMES_MAX) * vad.FRAME_MS >= self.wait_ms:
+            await judge.settle()
+
     @classmethod
     async def open(cls, rate: int, turn: Turn) -> SpeechDetector:
         """Return one with a voice detector of its own, until ``close``."""
@@ -80,6 +103,8 @@ class SpeechDetector:
     def close(self) -> None:
         """Give the voice detector back. Nothing is heard from now on."""
         detector, self._detector = self._detector, None
+        if self._judge is not None:
+            self._judge.forget()
         if detector is not None:
             vad.DETECTORS.give_back(detector)
 
@@ -110,14 +135,39 @@ class SpeechDetector:
         """Discard the speech in progress."""
         self._state = DetectionState(frames=self._state.frames)
         self._before.clear()
+        if self._judge is not None:
+            self._judge.forget()
 
     def _signals(self, pcm: bytes) -> Iterator[SpeechStart | SpeechEnd | None]:
         if self._detector is None:
             return
-        for probability in self._detector.probabilities(self._resampler.take(pcm)):
+        sound = self._resampler.take(pcm)
+        judge = self._find_judge()
+        if judge is not None:
+            judge.hear(sound, speaking=self.speaking)
+        for probability in self._detector.probabilities(sound):
             heard = self._weigh(probability, self._detector.level)
-            self._state, signal = advance_state(self._state, heard, self.turn)
+            self._state, signal = advance_state(self._state, heard, self.turn, self.wait_ms)
+            if judge is not None:
+                self._consult(judge, signal)
             yield signal
+
+    def _find_judge(self) -> TurnJudge | None:
+        """Return the judge of pauses, made at the first sound after the settings ask for one."""
+        if self.turn.detection == "silence":
+            self._judge = None
+        elif self._judge is None:
+            self._judge = self._make_judge()
+        return self._judge
+
+    def _consult(self, judge: TurnJudge, signal: SpeechStart | SpeechEnd | None) -> None:
+        """Ask the model once in each pause; what it said of one does not hold for the next."""
+        if isinstance(signal, SpeechEnd):
+            judge.forget()
+        elif self._state.quiet == 0:
+            judge.forget_opinion()
+        elif self.paused:
+            judge.ask()
 
     def _weigh(self, probability: float, level: float) -> float:
         """Return the probability, or 0 for a frame that is silent beside the voice."""

@@ -1,8 +1,8 @@
 """Detection of the beginning and end of speech: a pure function of probabilities, one for each frame.
 
-Speech begins when two frames in a row are above the threshold (a click is one), and ends after
-``silence_ms`` below it. Leaving takes less than entering: between the two levels a voice trails
-off.
+Speech begins when two frames in a row are above the threshold (a click is one), and ends after a wait
+below it: ``silence_ms``, or what ``turn_judge`` chose. Leaving takes less than entering: between the two
+levels a voice trails off.
 """
 
 from __future__ import annotations
@@ -47,12 +47,17 @@ class DetectionState:
 DetectionStep = tuple[DetectionState, SpeechStart | SpeechEnd | None]
 
 
-def advance_state(state: DetectionState, probability: float, turn: Turn) -> DetectionStep:
-    """Return the state after one more frame, and what that frame settled."""
+def advance_state(
+    state: DetectionState, probability: float, turn: Turn, wait_ms: int | None = None
+) -> DetectionStep:
+    """Return the state after one more frame, and what that frame settled.
+
+    ``wait_ms`` of silence end speech; ``turn.silence_ms`` where it is None.
+    """
     state = replace(state, frames=state.frames + 1)
     if state.began is None:
         return _advance_in_silence(state, probability, turn)
-    return _advance_in_speech(state, probability, turn, state.began)
+    return _advance_in_speech(state, probability, turn, turn.silence_ms if wait_ms is None else wait_ms)
 
 
 def _advance_in_silence(state: DetectionState, probability: float, turn: Turn) -> DetectionStep:
@@ -64,9 +69,10 @@ def _advance_in_silence(state: DetectionState, probability: float, turn: Turn) -
     return replace(state, loud=0, quiet=0, began=began), SpeechStart(at_ms)
 
 
-def _advance_in_speech(state: DetectionState, probability: float, turn: Turn, began: int) -> DetectionStep:
+def _advance_in_speech(state: DetectionState, probability: float, turn: Turn, wait_ms: int) -> DetectionStep:
+    began = state.frames if state.began is None else state.began
     quiet = state.quiet + 1 if probability < max(turn.threshold - HYSTERESIS, 0.01) else 0
-    over = quiet * FRAME_MS >= turn.silence_ms
+    over = quiet * FRAME_MS >= wait_ms
     cut = (state.frames - began) * FRAME_MS >= turn.max_seconds * 1000
     if over or cut:
         return DetectionState(frames=state.frames), SpeechEnd(state.frames * FRAME_MS, cut=not over)

@@ -31,6 +31,7 @@ from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipe import Pipe
 from agentsd.services.voicebot.streams import detach_error
 from agentsd.services.voicebot.transcriber import transcribe_utterance
+from agentsd.services.voicebot.turn_judge import settle_detection
 from agentsd.services.voicebot.turn_state import (
     AnswerOver,
     ClientCancelled,
@@ -74,7 +75,7 @@ class ServingAgent:
         self.agent, self.version = agent.slug, agent.version
         self.voiced = agent.tts is not None
         self.partials = bool(getattr(agent.stt, "partials", False))
-        self.turn, self.greeting = agent.spec.turn, agent.spec.greeting
+        self.turn, self.greeting = settle_detection(agent.spec.turn), agent.spec.greeting
         self.listens_by, self.language = agent.provider_names.get("stt"), agent.spec.language
         return before != (self.agent, self.version)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentsd.audio import g711
+from agentsd.audio import g711, turn_model
 from tests.services.speech import silence, spoken
 from tests.vendors.openai_server import voice_of
 from tests.web.conftest import Stack
@@ -117,8 +117,11 @@ async def test_a_model_that_is_not_there_is_refused_alone(bot: Stack) -> None:
         assert (updated["session"]["model"], updated["session"]["instructions"]) == ("bot", "Be brief.")
 
 
-async def test_turn_detection_by_meaning_is_mapped_to_silence(bot: Stack) -> None:
-    """The reply names what runs; ``eagerness`` is how long; null switches it off."""
+async def test_turn_detection_by_meaning_is_mapped_to_silence(
+    bot: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the model. The reply names what runs; ``eagerness`` is how long; null switches it off."""
+    monkeypatch.setattr(turn_model, "find_turn_model", lambda: None)
     async with call(bot, "bot") as line:
         for eagerness, milliseconds in (("low", 1000), ("high", 300), ("auto", 400), (None, 400)):
             wanted = {"type": "semantic_vad", "create_response": False, "interrupt_response": False}

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from agentsd.audio import g711
+from agentsd.audio import g711, turn_model
+from agentsd.core.manifest.turn import Waits
 from agentsd.services.voicebot.turn_runner import ServingAgent
 from agentsd.services.voicebot.turns import PCM_RATE, CallPreferences
 from agentsd.web.openai.realtime.fields import RealtimeModel
@@ -28,6 +29,12 @@ TURN_FIELDS = {
 
 EAGERNESS_MS: Mapping[str, int] = {"low": 1000, "high": 300}
 """Silence that stands for the eagerness of ``semantic_vad``; for other values the manifest's."""
+
+EAGERNESS_WAITS: Mapping[str, Waits] = {
+    "low": Waits(sure=400, unsure=5000),
+    "high": Waits(sure=200, unsure=1000),
+}
+"""The same, where an end-of-turn model is installed."""
 
 SessionKind = Literal["realtime", "transcription"]
 
@@ -63,7 +70,10 @@ class AudioFormat(RealtimeModel):
 
 
 class TurnDetection(RealtimeModel):
-    """Turn detection. ``semantic_vad`` is mapped to silence, its ``eagerness`` to how long."""
+    """Turn detection. ``semantic_vad`` is mapped to ``smart`` or, without its model, to silence.
+
+    Its ``eagerness`` is mapped to how long. A client that names no type gets the manifest's.
+    """
 
     type: Literal["server_vad", "semantic_vad"] = "server_vad"
     threshold: float | None = Field(default=None, gt=0, lt=1)
@@ -78,8 +88,17 @@ class TurnDetection(RealtimeModel):
         """Return the fields of a manifest's ``turn`` that it replaces."""
         given = self.model_dump(exclude_none=True)
         turn = {ours: given[theirs] for theirs, ours in TURN_FIELDS.items() if theirs in given}
-        silence = EAGERNESS_MS.get(self.eagerness or "") if self.type == "semantic_vad" else None
-        return turn if silence is None else {"silence_ms": silence, **turn}
+        if "type" in self.model_fields_set:
+            turn["detection"] = self._choose_detection()
+        eagerness = self.eagerness or ""
+        if self.type == "semantic_vad" and eagerness in EAGERNESS_MS:
+            waits = {"silence_ms": EAGERNESS_MS[eagerness], "wait_ms": EAGERNESS_WAITS[eagerness]}
+            return {**waits, **turn}
+        return turn
+
+    def _choose_detection(self) -> str:
+        smart = self.type == "semantic_vad" and turn_model.find_turn_model() is not None
+        return "smart" if smart else "silence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +195,11 @@ class RealtimeSession:
             return None
         shown = {theirs: turn[ours] for theirs, ours in TURN_FIELDS.items()}
         interrupt = shown["interrupt_response"]
+        smart = turn["detection"] == "smart"
+        named = {"eagerness": self.detection.eagerness or "auto", "wait_ms": turn["wait_ms"]}
         return {
-            "type": "server_vad",
+            "type": "semantic_vad" if smart else "server_vad",
+            **(named if smart else {}),
             **shown,
             "interrupt_response": interrupt["enabled"] if isinstance(interrupt, Mapping) else interrupt,
             "create_response": self.preferences().reply,

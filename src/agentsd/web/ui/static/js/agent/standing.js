@@ -89,7 +89,7 @@ function conditions(agent, sync, replicas, files) {
 
 /** Return the reason and the message; the message of a file's fault begins with line and column. */
 function explained({ type, reason, message, path }, files) {
-  if (type === "Ready" || (!reason && !message)) return null;
+  if ((type === "Ready" && (!message || reason === "NotOpened")) || (!reason && !message)) return null;
   return h("p.small", {},
     h("strong", {}, reason),
     message ? [": ", path && /^\d+:\d+ /.test(message) ? `${onDisk(files, path)}:${message}` : message] : "");

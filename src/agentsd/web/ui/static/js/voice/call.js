@@ -144,7 +144,9 @@ export class Call {
   /** Play the sample recording; in a call that has just begun, after the greeting. */
   async playSample({ fresh = false } = {}) {
     if (fresh && this.agent.greeting) await this.greeted;
-    if (this.open) await this.ears.playSample(this.session?.audio.input.turn_detection?.silence_duration_ms ?? 500);
+    const detection = this.session?.audio.input.turn_detection;
+    const silence = Math.max(detection?.silence_duration_ms ?? 500, detection?.wait_ms?.unsure ?? 0);
+    if (this.open) await this.ears.playSample(silence);
   }
 
   /** Stop playing at once; report how much of the answer was played, and ask what the server keeps of it. */
@@ -243,7 +245,8 @@ export class Call {
   heardSilence({ item_id: item, audio_end_ms: end }) {
     const now = performance.now();
     Object.assign(this, { speaking: false, waiting: true });
-    const silence = this.session?.audio.input.turn_detection?.silence_duration_ms ?? 0;
+    const detection = this.session?.audio.input.turn_detection;
+    const silence = detection?.wait_ms?.sure ?? detection?.silence_duration_ms ?? 0;
     this.turns.spoke(item, this.timeline.at(end - silence, now));
   }
 
