@@ -2,6 +2,7 @@
 
 Nothing is installed unless that is asked for, by ``--install`` or in CI by ``CI=true``; what is not
 installed is left out, with a line. Name clients to try only those: ``python -m tests.clients langchain``.
+``--realtime`` tries only what clients do with calls.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.clients.catalog import CLIENTS, SCRIPTS, ClientProgram
-from tests.clients.documentation import read_example
+from tests.clients.documentation import read_examples
 from tests.clients.environment import Environments, InstallFailed, find_cache
 from tests.clients.replays import replay_clients
 from tests.clients.world import ClientWorld, open_world
@@ -56,14 +57,17 @@ def main(arguments: Sequence[str]) -> int:
     ready = time.monotonic()
     if not there and not options.replays:
         return 0
-    verdicts = asyncio.run(try_clients(environments, there, replays=not options.core and not options.names))
+    computed = read_cpu_seconds()
+    verdicts = asyncio.run(try_clients(environments, there, options))
     print_table(verdicts)
     counts = {word: sum(one.verdict == word for one in verdicts) for word in VERDICTS}
     print(", ".join(f"{count} {word}" for word, count in counts.items() if count))
-    print(f"installed in {ready - started:.0f} s, tried in {time.monotonic() - ready:.0f} s")
+    clock, cpu = time.monotonic() - ready, read_cpu_seconds() - computed
+    print(f"installed in {ready - started:.0f} s, tried in {clock:.0f} s, of which {cpu:.0f} s of CPU")
     return 1 if counts["red"] else 0
 
 
+REALTIME = "realtime"
 VERDICTS = ("green", "refused by name", "replayed", "red")
 
 
@@ -73,6 +77,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", help="clients to try; all by default")
     parser.add_argument("--replays", action="store_true", help="only the clients that no registry has")
     parser.add_argument("--pinned", action="store_true", help="in the versions of CI, not in the newest")
+    parser.add_argument(
+        "--realtime", action="store_true", help="only calls, of the clients that can have them"
+    )
     parser.add_argument("--core", action="store_true", help="only the clients that CI tries")
     parser.add_argument(OPTION, action="store_true", help="install or update the clients first")
     return parser.parse_args(arguments)
@@ -80,7 +87,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def is_wanted(client: ClientProgram, options: argparse.Namespace) -> bool:
     """Return whether the options name a client."""
-    if options.replays:
+    if options.replays or (options.realtime and not client.realtime):
         return False
     return client.name in options.names if options.names else client.core or not options.core
 
@@ -106,46 +113,58 @@ def install(environments: Environments, clients: Sequence[ClientProgram]) -> Non
                 print(f"{client.name} cannot be installed: {error}")
 
 
+def read_cpu_seconds() -> float:
+    """Return the CPU time of this process and of those that it waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 async def try_clients(
-    environments: Environments, clients: Sequence[ClientProgram], *, replays: bool
+    environments: Environments, clients: Sequence[ClientProgram], options: argparse.Namespace
 ) -> list[Verdict]:
-    """Try all clients, two at a time, in the order of the catalogue."""
+    """Try all clients, two at a time, in the order of the catalogue, and then the replayed ones."""
+    only = REALTIME if options.realtime else ""
     places = asyncio.Semaphore(AT_A_TIME)
     async with open_world() as world:
 
         async def try_one(client: ClientProgram) -> list[Verdict]:
             async with places:
-                verdicts = await ClientTrial(environments, client, world).run()
+                verdicts = await ClientTrial(environments, client, world, only).run()
             red = sum(one.verdict == "red" for one in verdicts)
             print(f"tried {client.name}: {len(verdicts)} features, {red} red", flush=True)
             return verdicts
 
         found = await asyncio.gather(*(try_one(client) for client in clients))
         verdicts = [verdict for some in found for verdict in some]
-        if replays:
+        if not (options.core or options.names or only):
             for name, feature, detail in await replay_clients(world):
                 verdicts.append(Verdict(name, "", feature, "red" if detail else "replayed", detail))
     return verdicts
 
 
 class ClientTrial:
-    """Run of one client's script and example."""
+    """Run of one client's script and examples; ``only`` is how the features' names begin."""
 
-    def __init__(self, environments: Environments, client: ClientProgram, world: ClientWorld) -> None:
-        self.environments, self.client, self.world = environments, client, world
+    def __init__(
+        self, environments: Environments, client: ClientProgram, world: ClientWorld, only: str
+    ) -> None:
+        self.environments, self.client, self.world, self.only = environments, client, world, only
         self.version = environments.read_version(client)
+        self._copies = environments.npm_folder / f"run-{os.getpid()}-{client.name}"
 
     async def run(self) -> list[Verdict]:
-        """Return the verdicts on all features, and on the example of the documentation."""
+        """Return the verdicts on all features, and on the examples of the documentation."""
         with tempfile.TemporaryDirectory(prefix="agentsd-client-") as home:
             verdicts = await self._run_script(Path(home))
-            example = read_example(self.client.section)
-            if example:
-                verdicts.append(await self._run_example(Path(home), example))
+            for heading, example in read_examples(self.client.section).items():
+                feature = f"{heading.lower()}: example of the documentation".removeprefix(": ")
+                if feature.startswith(self.only):
+                    verdicts.append(await self._run_example(Path(home), feature, example))
+        shutil.rmtree(self._copies, ignore_errors=True)
         return verdicts
 
     async def _run_script(self, home: Path) -> list[Verdict]:
-        code, out, err = await self._execute(self.client.script, home)
+        code, out, err = await self._execute(self.client.script, home, *filter(None, [self.only]))
         lines = [json.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)]
         verdicts = [self._judge(name, verdict, detail) for name, verdict, detail in lines]
         if code or not verdicts:
@@ -155,7 +174,7 @@ class ClientTrial:
             print(err, file=sys.stderr)
         return verdicts
 
-    async def _run_example(self, home: Path, example: str) -> Verdict:
+    async def _run_example(self, home: Path, feature: str, example: str) -> Verdict:
         text = self.world.localize(example)
         if self.client.name == "codex":
             text = f"{CODEX_HEAD}\nawait tryConfig({json.dumps(text)});\n"
@@ -164,9 +183,9 @@ class ClientTrial:
         code, out, err = await self._execute(file, home)
         good = not code and out.strip()
         detail = "" if good else " ".join((err or out).split())[-300:]
-        return self._judge("example of the documentation", "green" if good else "red", detail)
+        return self._judge(feature, "green" if good else "red", detail)
 
-    async def _execute(self, script: Path, home: Path) -> tuple[int, str, str]:
+    async def _execute(self, script: Path, home: Path, *arguments: str) -> tuple[int, str, str]:
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
@@ -176,9 +195,9 @@ class ClientTrial:
             **self.world.environment(),
         }
         if self.client.language == "python":
-            command = [str(self.environments.python(self.client)), str(script)]
+            command = [str(self.environments.python(self.client)), str(script), *arguments]
         else:
-            command = [self.environments.node, str(self._place(script))]
+            command = [self.environments.node, str(self._place(script)), *arguments]
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=home,
@@ -198,12 +217,11 @@ class ClientTrial:
         return process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
     def _place(self, script: Path) -> Path:
-        """Copy a script beside the packages, where node looks for them."""
-        folder = self.environments.npm_folder / f"run-{os.getpid()}-{self.client.name}"
-        folder.mkdir(exist_ok=True)
-        for helper in ("verdicts.mjs", "codex.mjs"):
-            shutil.copy(SCRIPTS / helper, folder)
-        return Path(shutil.copy(script, folder))
+        """Copy a script and its helpers beside the packages, where node looks for them."""
+        shutil.copytree(
+            SCRIPTS, self._copies, ignore=shutil.ignore_patterns("*.py", "__pycache__"), dirs_exist_ok=True
+        )
+        return Path(shutil.copy(script, self._copies))
 
     def _judge(self, feature: str, verdict: str, detail: str) -> Verdict:
         return Verdict(self.client.name, self.version, feature, verdict, detail)

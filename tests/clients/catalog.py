@@ -18,6 +18,7 @@ class ClientProgram:
     packages: tuple[str, ...]
     section: str = ""  # heading of its example in docs/clients.md
     core: bool = False
+    realtime: bool = False
     needs_token_tables: bool = False
 
     @property
@@ -32,12 +33,23 @@ class ClientProgram:
 
 
 CLIENTS = (
-    ClientProgram("openai_py", "python", ("openai[realtime]",), "OpenAI for Python", core=True),
-    ClientProgram("openai_js", "javascript", ("openai", "ws", "zod"), "OpenAI for JavaScript", core=True),
-    ClientProgram("vercel_ai", "javascript", ("@ai-sdk/openai", "ai", "zod"), "Vercel AI SDK", core=True),
-    ClientProgram("agents_py", "python", ("openai-agents",), "OpenAI Agents for Python", core=True),
     ClientProgram(
-        "agents_js", "javascript", ("@openai/agents", "zod"), "OpenAI Agents for JavaScript", core=True
+        "openai_py", "python", ("openai[realtime]",), "OpenAI for Python", core=True, realtime=True
+    ),
+    ClientProgram(
+        "openai_js", "javascript", ("openai", "ws", "zod"), "OpenAI for JavaScript", core=True, realtime=True
+    ),
+    ClientProgram("vercel_ai", "javascript", ("@ai-sdk/openai", "ai", "zod"), "Vercel AI SDK", core=True),
+    ClientProgram(
+        "agents_py", "python", ("openai-agents",), "OpenAI Agents for Python", core=True, realtime=True
+    ),
+    ClientProgram(
+        "agents_js",
+        "javascript",
+        ("@openai/agents", "zod"),
+        "OpenAI Agents for JavaScript",
+        core=True,
+        realtime=True,
     ),
     ClientProgram(
         "langchain", "python", ("langchain-openai", "langchain"), "LangChain", needs_token_tables=True
@@ -56,8 +68,10 @@ CLIENTS = (
     ),
     ClientProgram("instructor", "python", ("instructor",), "Instructor"),
     ClientProgram("codex", "javascript", ("@openai/codex",), "Codex"),
-    ClientProgram("livekit", "python", ("livekit-plugins-openai", "livekit-agents"), "LiveKit Agents"),
-    ClientProgram("pipecat", "python", ("pipecat-ai[openai]",), "Pipecat"),
+    ClientProgram(
+        "livekit", "python", ("livekit-plugins-openai", "livekit-agents"), "LiveKit Agents", realtime=True
+    ),
+    ClientProgram("pipecat", "python", ("pipecat-ai[openai]",), "Pipecat", realtime=True),
     ClientProgram("haystack", "python", ("haystack-ai",), "Haystack"),
     ClientProgram("semantic_kernel", "python", ("semantic-kernel",), "Semantic Kernel"),
     ClientProgram("dspy", "python", ("dspy", "numpy"), "DSPy"),

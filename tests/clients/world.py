@@ -1,12 +1,12 @@
-"""A server for the clients: ``agentsd up`` on loopback, with a token, over an obliging vendor."""
+"""Servers for the clients: ``agentsd up`` on loopback, by HTTP and HTTPS, over vendors of chats and calls."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import wave
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -15,11 +15,36 @@ from typing import Any
 from agentsd.store.embedded.server import EmbeddedPostgres
 from tests.e2e.home import Home
 from tests.runtime.world import new_keys
+from tests.services.speech import spoken
+from tests.vendors.kokoro_server import KokoroServer
 from tests.vendors.obliging_server import ObligingServer, make_tone
+from tests.vendors.whisper_server import WhisperServer
+from tests.web.voices import Talker, Vendors
 
 TOKEN = "agentsd_token-of-the-clients"
 AGENT = "assistant"
+VOICE_AGENT = "voice"
 RATE = 16_000
+STORY_SECONDS, STORY_WORDS = 4.0, 200
+
+
+class InstructedTalker(Talker):
+    """Answers a question about its instructions with them: a client sees that they arrived at the model.
+
+    A long story lasts for seconds, so that a client can interrupt it on a busy machine, too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(delay=STORY_SECONDS / STORY_WORDS)
+
+    def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
+        """Return the pieces of an answer."""
+        first, last = str(body["messages"][0]["content"]), str(body["messages"][-1]["content"])
+        if "long story" in first or "long story" in last:
+            return ["Once. ", *["and then "] * STORY_WORDS]
+        if "your instructions" in last:
+            return [f"{word} " for word in first.split()]
+        return super().answer(body)
 
 
 @dataclass(frozen=True)
@@ -29,12 +54,15 @@ class ClientWorld:
     url: str  # http://127.0.0.1:PORT
     secure_url: str  # https://127.0.0.1:PORT
     certificate: Path
-    vendor: ObligingServer
     recording: Path
+    speech: Path
 
     def localize(self, example: str) -> str:
         """Return an example of the documentation with this server's address and token."""
-        return example.replace("http://127.0.0.1:8080", self.url).replace('"TOKEN"', f'"{TOKEN}"')
+        addresses = {"http": self.url, "ws": self.url.replace("http", "ws", 1), "https": self.secure_url}
+        for scheme, url in addresses.items():
+            example = example.replace(f"{scheme}://127.0.0.1:8080", url)
+        return example.replace('"TOKEN"', f'"{TOKEN}"')
 
     def environment(self) -> dict[str, str]:
         """Return the variables that clients read."""
@@ -43,7 +71,9 @@ class ClientWorld:
             "OPENAI_API_KEY": TOKEN,
             "AGENTSD_TOKEN": TOKEN,
             "AGENT": AGENT,
+            "VOICE_AGENT": VOICE_AGENT,
             "RECORDING": str(self.recording),
+            "SPEECH": str(self.speech),
             "SECURE_BASE_URL": f"{self.secure_url}/v1",
             "CERTIFICATE": str(self.certificate),
             "NODE_EXTRA_CA_CERTS": str(self.certificate),
@@ -64,20 +94,45 @@ def make_manifest(url: str) -> dict[str, Any]:
     }
 
 
+def make_voice_manifest(vendors: Vendors) -> dict[str, Any]:
+    """Return an agent for calls; its vendors have the time that they need on a busy machine."""
+    return {
+        "name": "Voice",
+        "system_prompt": "You are Voice.",
+        "llm": {"provider": "openai-compatible", "model": "voice", "api_url": vendors.llm.url},
+        "tts": {"provider": "kokoro.local", "url": vendors.tts.ws_url + vendors.tts.path},
+        "stt": {"provider": "whisper.local", "url": vendors.stt.ws_url},
+    }
+
+
+def write_sounds(folder: Path) -> tuple[Path, Path]:
+    """Write a WAV file of a tone, and real speech as PCM at 24,000 Hz. Return both paths."""
+    recording, speech = folder / "question.wav", folder / "speech.pcm"
+    with wave.open(str(recording), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(make_tone(RATE, 1.0))
+    speech.write_bytes(spoken())
+    return recording, speech
+
+
 @asynccontextmanager
 async def open_world() -> AsyncIterator[ClientWorld]:
     """Start everything; all of it is gone at the end."""
     home = Home(Path(mkdtemp(prefix="agentsd-clients-")), new_keys())
     try:
-        async with ObligingServer() as vendor:
+        async with AsyncExitStack() as exits:
+            vendor = await exits.enter_async_context(ObligingServer())
+            voices = Vendors(
+                await exits.enter_async_context(InstructedTalker()),
+                await exits.enter_async_context(KokoroServer()),
+                await exits.enter_async_context(WhisperServer()),
+            )
             home.env["AGENTSD_TRUSTED_ORIGINS"] = vendor.url
             tokens = home.root / "tokens"
             tokens.write_text(f"{TOKEN}\n")
             home.write("assistant.yaml", json.dumps(make_manifest(vendor.url)))
-            recording = home.root / "question.wav"
-            with wave.open(str(recording), "wb") as file:
-                file.setparams((1, 2, RATE, 0, "NONE", ""))
-                file.writeframes(make_tone(RATE, 1.0))
+            home.write("voice.yaml", json.dumps(make_voice_manifest(voices)))
+            sounds = write_sounds(home.root)
             postgres = EmbeddedPostgres(home.root / "postgres", settings={"fsync": "off"})
             home.env |= {"AGENTSD_DATABASE_URL": await asyncio.to_thread(postgres.start)}
             try:
@@ -87,7 +142,7 @@ async def open_world() -> AsyncIterator[ClientWorld]:
                     AGENTSD_TLS_DIR=str(home.root / "tls"),
                 )
                 certificate = home.root / "tls/self-signed.crt"
-                yield ClientWorld(url, secure_url, certificate, vendor, recording)
+                yield ClientWorld(url, secure_url, certificate, *sounds)
                 await asyncio.gather(secure.stop(), plain.stop())
             finally:
                 await asyncio.to_thread(postgres.stop)

@@ -60,4 +60,4 @@ feature("hosted tool", () => run(new Agent({ name: "A", model: MODEL, tools: [we
   refused: "web_search",
 });
 
-await runFeatures();
+await runFeatures("./realtime/agents_js.mjs");

@@ -95,4 +95,4 @@ async def _() -> None:
     await Runner.run(Agent(name="A", model=MODEL, tools=[WebSearchTool()]), QUESTION)
 
 
-run_features()
+run_features("realtime.agents_py")

@@ -79,4 +79,4 @@ async def _() -> None:
     assert TRANSCRIPT in event.alternatives[0].text
 
 
-run_features()
+run_features("realtime.livekit_plugin")

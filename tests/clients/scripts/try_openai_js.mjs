@@ -4,7 +4,7 @@ import OpenAI from "openai";
 import { OpenAIRealtimeWS } from "openai/realtime/ws";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
-import { ANSWER, MODEL, RECORDING, TRANSCRIPT, check, feature, runFeatures } from "./verdicts.mjs";
+import { ANSWER, MODEL, RECORDING, SECURE_URL, TRANSCRIPT, check, feature, runFeatures } from "./verdicts.mjs";
 
 const client = new OpenAI();
 const messages = [{ role: "user", content: "What is the capital of France?" }];
@@ -146,13 +146,13 @@ feature("models", async () => {
 });
 
 feature("https", async () => {
-  const secure = new OpenAI({ baseURL: process.env.SECURE_BASE_URL });
+  const secure = new OpenAI({ baseURL: SECURE_URL });
   const answer = await secure.chat.completions.create({ model: MODEL, messages });
   check(answer.choices[0].message.content.includes(ANSWER), answer);
 });
 
 feature("realtime (wss by default)", async () => {
-  const call = new OpenAIRealtimeWS({ model: MODEL }, new OpenAI({ baseURL: process.env.SECURE_BASE_URL }));
+  const call = new OpenAIRealtimeWS({ model: MODEL }, new OpenAI({ baseURL: SECURE_URL }));
   await new Promise((resolve, reject) => {
     setTimeout(() => reject(new Error("no session")), 20000);
     call.on("session.created", resolve);
@@ -165,4 +165,4 @@ feature("images", () => client.images.generate({ model: MODEL, prompt: "A cat" }
   refused: "/v1/images/generations",
 });
 
-await runFeatures();
+await runFeatures("./realtime/openai_js.mjs");

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from openai import AsyncOpenAI, DefaultHttpxClient, OpenAI, pydantic_function_tool
 from pydantic import BaseModel
-from verdicts import ANSWER, MODEL, RECORDING, TRANSCRIPT, feature, run_features
+from verdicts import ANSWER, MODEL, RECORDING, SECURE_URL, TRANSCRIPT, feature, run_features
 
 client = OpenAI()
-SECURE_URL = os.environ["SECURE_BASE_URL"]
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -285,4 +284,4 @@ def _() -> None:
     client.files.list()
 
 
-run_features()
+run_features("realtime.openai_py", "realtime.openai_py_beta")

@@ -51,4 +51,4 @@ async def _() -> None:
     assert TRANSCRIPT in frames[0].text
 
 
-run_features()
+run_features("realtime.pipecat_service")

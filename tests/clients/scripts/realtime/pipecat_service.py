@@ -34,7 +34,15 @@ from pipecat.services.openai.realtime.events import (
     SessionProperties,
 )
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
-from realtime_features import API_KEY, MODEL, SOCKET_URL, cut, feature, read_speech, run_features
+from verdicts import (
+    API_KEY,
+    INSTRUCTIONS,
+    INSTRUCTIONS_QUESTION,
+    SOCKET_URL,
+    VOICE_MODEL,
+    feature,
+    read_speech,
+)
 
 
 class Watcher(FrameProcessor):
@@ -64,11 +72,11 @@ class Watcher(FrameProcessor):
 @asynccontextmanager
 async def run_pipeline(tools: list[Any], messages: list[Any], audio: AudioInput) -> AsyncIterator[Any]:
     """Yield a running pipeline's task, its last and its first processor."""
-    properties = SessionProperties(instructions="Be brief.", audio=AudioConfiguration(input=audio))
+    properties = SessionProperties(instructions=INSTRUCTIONS, audio=AudioConfiguration(input=audio))
     service = OpenAIRealtimeLLMService(
         api_key=API_KEY,
         base_url=SOCKET_URL,
-        settings=OpenAIRealtimeLLMService.Settings(model=MODEL, session_properties=properties),
+        settings=OpenAIRealtimeLLMService.Settings(model=VOICE_MODEL, session_properties=properties),
     )
 
     async def weather(params: Any) -> None:
@@ -101,17 +109,18 @@ WEATHER = FunctionSchema(
 QUESTION = {"role": "user", "content": "Weather in Bonn?"}
 
 
-@feature("a written question")
+@feature("realtime: a written question")
 async def write() -> None:
-    async with run_pipeline([], [QUESTION], AudioInput()) as (task, last, _):
+    question = {"role": "user", "content": INSTRUCTIONS_QUESTION}
+    async with run_pipeline([], [question], AudioInput()) as (task, last, _):
         await task.queue_frame(LLMRunFrame())
         await last.wait_for(LLMFullResponseEndFrame)
         text = "".join(frame.text for frame in last.frames if isinstance(frame, LLMTextFrame))
-        assert "Weather in Bonn?" in text, text
+        assert INSTRUCTIONS in text, text
         assert any(isinstance(frame, TTSAudioRawFrame) for frame in last.frames)
 
 
-@feature("one tool, called")
+@feature("realtime: one tool, called")
 async def call_tool() -> None:
     async with run_pipeline([WEATHER], [QUESTION], AudioInput()) as (task, last, _):
         await task.queue_frame(LLMRunFrame())
@@ -120,7 +129,7 @@ async def call_tool() -> None:
         assert "It rains." in text, text
 
 
-@feature("semantic turn detection, speech to speech")
+@feature("realtime: semantic turn detection, speech to speech")
 async def speak() -> None:
     audio = AudioInput(
         turn_detection=SemanticTurnDetection(eagerness="high"),
@@ -130,10 +139,7 @@ async def speak() -> None:
     async with run_pipeline([], [], audio) as (task, last, first):
         await task.queue_frame(LLMRunFrame())
         await last.wait_for(LLMFullResponseEndFrame)
-        for piece in cut(read_speech()):
+        for piece in read_speech():
             await task.queue_frame(InputAudioRawFrame(piece, 24_000, 1))
         await last.wait_for(LLMFullResponseEndFrame, 2)
         assert any(isinstance(frame, TranscriptionFrame) for frame in first.frames)
-
-
-run_features("pipecat-ai")

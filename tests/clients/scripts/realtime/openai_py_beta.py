@@ -1,15 +1,24 @@
-"""The official client of Python, its beta interface: wss:// only, so the server is behind TLS."""
+"""The official client of Python, its beta interface, which connects by wss:// only."""
 
 from __future__ import annotations
 
 import base64
 import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from openai import AsyncOpenAI
-from realtime_features import API_KEY, MODEL, WEATHER, cut, feature, read_speech, run_features
+from verdicts import (
+    INSTRUCTIONS,
+    INSTRUCTIONS_QUESTION,
+    SECURE_URL,
+    VOICE_MODEL,
+    WEATHER,
+    feature,
+    read_speech,
+)
 
 QUESTION = {
     "type": "message",
@@ -21,9 +30,10 @@ QUESTION = {
 @asynccontextmanager
 async def connect() -> AsyncIterator[Any]:
     """Yield a connection after its first event."""
+    options: Any = {"ssl": ssl.create_default_context(cafile=os.environ["CERTIFICATE"])}
     async with (
-        AsyncOpenAI(api_key=API_KEY, base_url=os.environ["OPENAI_TLS_URL"]) as client,
-        client.beta.realtime.connect(model=MODEL) as connection,
+        AsyncOpenAI(base_url=SECURE_URL) as client,
+        client.beta.realtime.connect(model=VOICE_MODEL, websocket_connection_options=options) as connection,
     ):
         assert (await connection.recv()).type == "session.created"
         yield connection
@@ -38,18 +48,18 @@ async def wait_for(connection: Any, kind: str) -> Any:
     raise EOFError
 
 
-@feature("the flat session, a tool and its result")
+@feature("realtime (beta): the flat session, a tool and its result")
 async def call_function() -> None:
     async with connect() as connection:
         await connection.session.update(
             session={
-                "instructions": "Be brief.", "modalities": ["text", "audio"], "voice": "alloy",
+                "instructions": INSTRUCTIONS, "modalities": ["text", "audio"], "voice": "alloy",
                 "input_audio_format": "pcm16", "tools": [WEATHER], "temperature": 0.8,
                 "turn_detection": {"type": "server_vad", "silence_duration_ms": 450},
             }
         )  # fmt: skip
         session = (await wait_for(connection, "session.updated")).session
-        assert (session.instructions, session.turn_detection.silence_duration_ms) == ("Be brief.", 450)
+        assert (session.instructions, session.turn_detection.silence_duration_ms) == (INSTRUCTIONS, 450)
         await connection.conversation.item.create(item=QUESTION)
         await wait_for(connection, "conversation.item.created")
         await connection.response.create()
@@ -60,16 +70,18 @@ async def call_function() -> None:
         assert (await wait_for(connection, "response.audio.delta")).delta
         response = (await wait_for(connection, "response.done")).response
         assert "It rains." in response.output[0].content[0].transcript
+        content = [{"type": "input_text", "text": INSTRUCTIONS_QUESTION}]
+        await connection.conversation.item.create(item={**QUESTION, "content": content})
+        await connection.response.create(response={"tool_choice": "none"})
+        response = (await wait_for(connection, "response.done")).response
+        assert INSTRUCTIONS in response.output[0].content[0].transcript
 
 
-@feature("speech to speech")
+@feature("realtime (beta): speech to speech")
 async def speak() -> None:
     async with connect() as connection:
-        for piece in cut(read_speech()):
+        for piece in read_speech():
             await connection.input_audio_buffer.append(audio=base64.b64encode(piece).decode())
         await wait_for(connection, "conversation.item.input_audio_transcription.completed")
         assert (await wait_for(connection, "response.audio_transcript.done")).transcript
         assert (await wait_for(connection, "response.done")).response.status == "completed"
-
-
-run_features("openai")

@@ -6,7 +6,15 @@ from typing import Any
 
 from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
-from realtime_features import API_KEY, MODEL, SOCKET_URL, cut, feature, read_speech, run_features
+from verdicts import (
+    API_KEY,
+    INSTRUCTIONS,
+    INSTRUCTIONS_QUESTION,
+    SOCKET_URL,
+    VOICE_MODEL,
+    feature,
+    read_speech,
+)
 
 CALLED: list[str] = []
 
@@ -20,9 +28,9 @@ def weather(place: str) -> str:
 
 def make_session(**agent: Any) -> Any:
     """Return a session's maker, with the client's own defaults."""
-    runner = RealtimeRunner(starting_agent=RealtimeAgent(name="A", instructions="Be brief.", **agent))
-    config = {"url": f"{SOCKET_URL}?model={MODEL}", "api_key": API_KEY}
-    return runner.run(model_config={**config, "initial_model_settings": {"model_name": MODEL}})
+    runner = RealtimeRunner(starting_agent=RealtimeAgent(name="A", instructions=INSTRUCTIONS, **agent))
+    config = {"url": f"{SOCKET_URL}?model={VOICE_MODEL}", "api_key": API_KEY}
+    return runner.run(model_config={**config, "initial_model_settings": {"model_name": VOICE_MODEL}})
 
 
 def read_raw(event: Any) -> dict[str, Any]:
@@ -42,16 +50,18 @@ async def wait_for(session: Any, kind: str) -> Any:
     raise EOFError
 
 
-@feature("defaults: instructions arrive")
+@feature("realtime: defaults: instructions arrive")
 async def instruct() -> None:
     async with await make_session() as session:
         updated = await wait_for(session, "session.updated")
-        assert updated["session"]["instructions"] == "Be brief."
-        await session.send_message("Hello.")
-        assert (await wait_for(session, "response.done"))["response"]["status"] == "completed"
+        assert updated["session"]["instructions"] == INSTRUCTIONS
+        await session.send_message(INSTRUCTIONS_QUESTION)
+        response = (await wait_for(session, "response.done"))["response"]
+        assert response["status"] == "completed"
+        assert INSTRUCTIONS in response["output"][0]["content"][0]["transcript"]
 
 
-@feature("one tool, called")
+@feature("realtime: one tool, called")
 async def call_tool() -> None:
     CALLED.clear()
     async with await make_session(tools=[weather]) as session:
@@ -62,10 +72,10 @@ async def call_tool() -> None:
         assert "It rains." in done["response"]["output"][0]["content"][0]["transcript"]
 
 
-@feature("speech to speech, history")
+@feature("realtime: speech to speech, history")
 async def speak() -> None:
     async with await make_session() as session:
-        for piece in cut(read_speech()):
+        for piece in read_speech():
             await session.send_audio(piece)
         audio, history = 0, []
         async for event in session:
@@ -79,7 +89,7 @@ async def speak() -> None:
         assert any(getattr(item, "role", "") == "user" for item in history)
 
 
-@feature("interrupt()")
+@feature("realtime: interrupt()")
 async def interrupt() -> None:
     async with await make_session() as session:
         await session.send_message("Tell me a long story, please. It may be long.")
@@ -89,6 +99,3 @@ async def interrupt() -> None:
         assert done["response"]["status"] in ("cancelled", "completed")
         await session.send_message("Hello.")
         assert (await wait_for(session, "response.done"))["response"]["status"] == "completed"
-
-
-run_features("openai-agents")

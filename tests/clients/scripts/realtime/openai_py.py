@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from openai import AsyncOpenAI
-from realtime_features import API_KEY, BASE_URL, MODEL, WEATHER, cut, feature, read_speech, run_features
+from verdicts import INSTRUCTIONS, INSTRUCTIONS_QUESTION, VOICE_MODEL, WEATHER, feature, read_speech
 
 QUESTION = {
     "type": "message",
@@ -20,9 +20,9 @@ QUESTION = {
 @asynccontextmanager
 async def connect(**options: Any) -> AsyncIterator[Any]:
     """Yield a connection after its first event."""
-    target = {} if "extra_query" in options else {"model": MODEL}
+    target = {} if "extra_query" in options else {"model": VOICE_MODEL}
     async with (
-        AsyncOpenAI(api_key=API_KEY, base_url=BASE_URL) as client,
+        AsyncOpenAI() as client,
         client.realtime.connect(**target, **options) as connection,
     ):
         assert (await connection.recv()).type == "session.created"
@@ -38,27 +38,32 @@ async def wait_for(connection: Any, *kinds: str) -> Any:
     raise EOFError
 
 
-@feature("session.update, whole")
+@feature("realtime: session.update, whole")
 async def update_session() -> None:
     async with connect() as connection:
         await connection.session.update(
             session={
-                "type": "realtime", "instructions": "Be brief.", "tools": [WEATHER], "tool_choice": "auto",
+                "type": "realtime", "instructions": INSTRUCTIONS, "tools": [WEATHER], "tool_choice": "auto",
                 "max_output_tokens": 100, "output_modalities": ["audio"], "truncation": "auto",
                 "audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "low"}}},
             }
         )  # fmt: skip
         session = (await wait_for(connection, "session.updated")).session
-        assert session.instructions == "Be brief."
+        assert session.instructions == INSTRUCTIONS
         assert session.tools[0].name == "weather"
         assert session.max_output_tokens == 100
         assert session.audio.input.turn_detection.type in ("semantic_vad", "server_vad")
+        content = [{"type": "input_text", "text": INSTRUCTIONS_QUESTION}]
+        await connection.conversation.item.create(item={**QUESTION, "content": content})
+        await connection.response.create(response={"tool_choice": "none"})
+        response = (await wait_for(connection, "response.done")).response
+        assert INSTRUCTIONS in response.output[0].content[0].transcript
 
 
-@feature("session.update, in part")
+@feature("realtime: session.update, in part")
 async def update_in_part() -> None:
     async with connect() as connection:
-        session: Any = {"type": "realtime", "instructions": "Be brief.", "prompt": {"id": "pmpt_1"}}
+        session: Any = {"type": "realtime", "instructions": INSTRUCTIONS, "prompt": {"id": "pmpt_1"}}
         await connection.send({"type": "session.update", "event_id": "mine", "session": session})
         error = updated = None
         while not (error and updated):
@@ -67,15 +72,15 @@ async def update_in_part() -> None:
             updated = event.session if event.type == "session.updated" else updated
         assert error.event_id == "mine"
         assert "prompt" in error.param
-        assert updated.instructions == "Be brief."
+        assert updated.instructions == INSTRUCTIONS
         assert updated.prompt is None
 
 
-@feature("function call and its output")
+@feature("realtime: function call and its output")
 async def call_function() -> None:
     async with connect() as connection:
         await connection.session.update(
-            session={"type": "realtime", "tools": [WEATHER], "instructions": "Be brief."}
+            session={"type": "realtime", "tools": [WEATHER], "instructions": INSTRUCTIONS}
         )
         await connection.conversation.item.create(item=QUESTION)
         await connection.response.create()
@@ -89,7 +94,7 @@ async def call_function() -> None:
         assert "It rains." in response.output[0].content[0].transcript
 
 
-@feature("response.create: metadata, conversation none, input")
+@feature("realtime: response.create: metadata, conversation none, input")
 async def answer_beside() -> None:
     async with connect() as connection:
         await connection.response.create(
@@ -104,7 +109,7 @@ async def answer_beside() -> None:
         assert "Weather in Bonn?" in response.output[0].content[0].text
 
 
-@feature("items: root, retrieve, delete")
+@feature("realtime: items: root, retrieve, delete")
 async def arrange_items() -> None:
     async with connect() as connection:
         await connection.conversation.item.create(item={**QUESTION, "id": "second"})
@@ -117,10 +122,10 @@ async def arrange_items() -> None:
         await wait_for(connection, "conversation.item.deleted")
 
 
-@feature("speech to speech")
+@feature("realtime: speech to speech")
 async def speak() -> None:
     async with connect() as connection:
-        for piece in cut(read_speech()):
+        for piece in read_speech():
             await connection.input_audio_buffer.append(audio=base64.b64encode(piece).decode())
         completed = await wait_for(connection, "conversation.item.input_audio_transcription.completed")
         assert completed.transcript
@@ -128,20 +133,17 @@ async def speak() -> None:
         assert (await wait_for(connection, "response.done")).response.status == "completed"
 
 
-@feature("transcription session")
+@feature("realtime: transcription session")
 async def transcribe() -> None:
     async with connect(extra_query={"intent": "transcription"}) as connection:
         await connection.session.update(
             session={
                 "type": "transcription",
-                "audio": {"input": {"transcription": {"model": MODEL, "language": "en"}}},
+                "audio": {"input": {"transcription": {"model": VOICE_MODEL, "language": "en"}}},
             }
         )
         assert (await wait_for(connection, "session.updated")).session.type == "transcription"
-        for piece in cut(read_speech()):
+        for piece in read_speech():
             await connection.input_audio_buffer.append(audio=base64.b64encode(piece).decode())
         completed = await wait_for(connection, "conversation.item.input_audio_transcription.completed")
         assert completed.transcript
-
-
-run_features("openai")

@@ -1,53 +1,44 @@
 // The Agents SDK of JavaScript, realtime over a WebSocket.
 
-import { API_KEY, check, feature, load, MODEL, runFeatures, SOCKET_URL, speech } from "./realtime_features.mjs";
-
-const { RealtimeAgent, RealtimeSession, tool } = await load("@openai/agents-realtime");
+import { RealtimeAgent, RealtimeSession, tool } from "@openai/agents/realtime";
+import { API_KEY, EventLog, SOCKET_URL, VOICE_MODEL, check, feature, readSpeech } from "../verdicts.mjs";
+import { INSTRUCTIONS, INSTRUCTIONS_QUESTION } from "../verdicts.mjs";
 
 async function open(options = {}) {
-  const agent = new RealtimeAgent({ name: "A", instructions: "Be brief.", ...options });
-  const session = new RealtimeSession(agent, { transport: "websocket", model: MODEL });
-  const events = [];
+  const agent = new RealtimeAgent({ name: "A", instructions: INSTRUCTIONS, ...options });
+  const session = new RealtimeSession(agent, { transport: "websocket", model: VOICE_MODEL });
   const errors = [];
-  const waiting = [];
+  const events = new EventLog();
   session.on("error", (error) => errors.push(error));
-  session.transport.on("*", (event) => {
-    events.push(event);
-    for (const wake of waiting.splice(0)) wake();
-  });
-  let read = 0;
-  const next = async (type) => {
-    for (;;) {
-      while (read < events.length) {
-        const event = events[read++];
-        check(event.type !== "error", event);
-        if (event.type === type) return event;
-      }
-      await new Promise((wake) => waiting.push(wake));
-    }
-  };
-  await session.connect({ apiKey: API_KEY, url: `${SOCKET_URL}?model=${MODEL}` });
-  return { session, next, errors };
+  session.transport.on("*", (event) => events.add(event));
+  await session.connect({ apiKey: API_KEY, url: `${SOCKET_URL}?model=${VOICE_MODEL}` });
+  return { session, next: (type) => events.next(type), errors };
 }
 
-feature("defaults: instructions arrive", async () => {
+feature("realtime: defaults: instructions arrive", async () => {
   const { session, next, errors } = await open();
   let settings;
   do ({ session: settings } = await next("session.updated"));
-  while (settings.instructions !== "Be brief."); // the first update is about tracing
-  session.sendMessage("Hello.");
+  while (settings.instructions !== INSTRUCTIONS); // the first update is about tracing
+  session.sendMessage(INSTRUCTIONS_QUESTION);
   const { response } = await next("response.done");
   check(response.status === "completed", response);
+  check(response.output[0].content[0].transcript.includes(INSTRUCTIONS), response);
   check(!errors.length, errors);
   session.close();
 });
 
-feature("one tool, called", async () => {
+feature("realtime: one tool, called", async () => {
   const called = [];
   const weather = tool({
     name: "weather",
     description: "Returns the weather of a place.",
-    parameters: { type: "object", properties: { place: { type: "string" } }, required: ["place"], additionalProperties: false },
+    parameters: {
+      type: "object",
+      properties: { place: { type: "string" } },
+      required: ["place"],
+      additionalProperties: false,
+    },
     strict: true,
     execute: async ({ place }) => {
       called.push(place);
@@ -65,10 +56,10 @@ feature("one tool, called", async () => {
   session.close();
 });
 
-feature("speech to speech, history", async () => {
+feature("realtime: speech to speech, history", async () => {
   const { session, next, errors } = await open();
   await next("session.updated");
-  for (const piece of speech()) session.sendAudio(new Uint8Array(piece).buffer);
+  for (const piece of readSpeech()) session.sendAudio(new Uint8Array(piece).buffer);
   await next("response.output_audio.delta");
   await next("response.done");
   const spoken = session.history.find((item) => item.role === "user");
@@ -77,7 +68,7 @@ feature("speech to speech, history", async () => {
   session.close();
 });
 
-feature("interrupt()", async () => {
+feature("realtime: interrupt()", async () => {
   const { session, next, errors } = await open();
   await next("session.updated");
   session.sendMessage("Tell me a long story, please. It may be long.");
@@ -91,7 +82,7 @@ feature("interrupt()", async () => {
   session.close();
 });
 
-feature("history: items are written anew", async () => {
+feature("realtime: history: items are written anew", async () => {
   const { session, next, errors } = await open();
   await next("session.updated");
   session.sendMessage("Hello.");
@@ -101,5 +92,3 @@ feature("history: items are written anew", async () => {
   check(!errors.length, errors);
   session.close();
 });
-
-await runFeatures("@openai/agents-realtime");

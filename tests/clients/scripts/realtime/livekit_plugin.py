@@ -1,9 +1,8 @@
-"""LiveKit's plugin for OpenAI: the realtime model, and the realtime transcription."""
+"""LiveKit's plug-in for OpenAI: the realtime model, and the realtime transcription."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,9 +11,15 @@ import aiohttp
 from livekit import rtc
 from livekit.agents import llm, stt, utils
 from livekit.plugins import openai
-from realtime_features import API_KEY, BASE_URL, MODEL, cut, feature, read_speech, run_features
-
-os.environ.setdefault("OPENAI_API_KEY", API_KEY)
+from verdicts import (
+    API_KEY,
+    BASE_URL,
+    INSTRUCTIONS,
+    INSTRUCTIONS_QUESTION,
+    VOICE_MODEL,
+    feature,
+    read_speech,
+)
 
 
 @llm.function_tool
@@ -28,12 +33,12 @@ async def open_session(**options: Any) -> AsyncIterator[Any]:
     """Yield a session whose errors fail the feature."""
     async with aiohttp.ClientSession() as http:
         model = openai.realtime.RealtimeModel(
-            base_url=BASE_URL, model=MODEL, api_key=API_KEY, http_session=http, **options
+            base_url=BASE_URL, model=VOICE_MODEL, api_key=API_KEY, http_session=http, **options
         )
         session = model.session()
         errors: list[Any] = []
         session.on("error", errors.append)
-        await session.update_instructions("Be brief.")
+        await session.update_instructions(INSTRUCTIONS)
         try:
             yield session
         finally:
@@ -61,7 +66,7 @@ async def read_reply(reply: Any) -> tuple[str, int, list[Any]]:
     return text, frames, calls
 
 
-@feature("generate_reply()")
+@feature("realtime: generate_reply()")
 async def generate() -> None:
     async with open_session() as session:
         reply = await session.generate_reply(instructions="Say hello.")
@@ -71,7 +76,17 @@ async def generate() -> None:
         assert frames
 
 
-@feature("update_chat_ctx(): root, and the reply to it")
+@feature("realtime: update_instructions()")
+async def instruct() -> None:
+    async with open_session() as session:
+        context = llm.ChatContext.empty()
+        context.add_message(role="user", content=INSTRUCTIONS_QUESTION)
+        await session.update_chat_ctx(context)
+        text, _, _ = await read_reply(await session.generate_reply())
+        assert INSTRUCTIONS in text, text
+
+
+@feature("realtime: update_chat_ctx(): root, and the reply to it")
 async def write() -> None:
     async with open_session() as session:
         context = llm.ChatContext.empty()
@@ -87,7 +102,7 @@ async def write() -> None:
         await session.update_chat_ctx(context)
 
 
-@feature("tool, called, and its output")
+@feature("realtime: tool, called, and its output")
 async def call_tool() -> None:
     async with open_session() as session:
         await session.update_tools([weather])
@@ -106,14 +121,14 @@ async def call_tool() -> None:
         assert "It rains." in text
 
 
-@feature("speech to speech")
+@feature("realtime: speech to speech")
 async def speak() -> None:
     async with open_session() as session:
         made: asyncio.Queue[Any] = asyncio.Queue()
         words: asyncio.Queue[Any] = asyncio.Queue()
         session.on("generation_created", made.put_nowait)
         session.on("input_audio_transcription_completed", words.put_nowait)
-        for piece in cut(read_speech()):
+        for piece in read_speech():
             session.push_audio(rtc.AudioFrame(piece, 24_000, 1, len(piece) // 2))
         text, frames, _ = await read_reply(await made.get())
         assert text
@@ -121,10 +136,10 @@ async def speak() -> None:
         assert not words.empty()
 
 
-@feature("interrupt() and truncate()")
+@feature("realtime: interrupt() and truncate()")
 async def interrupt() -> None:
     async with open_session() as session:
-        reply = await session.generate_reply(instructions="Say much.")
+        reply = await session.generate_reply(instructions="Tell a long story.")
         async for message in reply.message_stream:
             async for _ in message.audio_stream:
                 break
@@ -135,19 +150,16 @@ async def interrupt() -> None:
         assert text
 
 
-@feature("STT(use_realtime=True)")
+@feature("realtime: STT(use_realtime=True)")
 async def transcribe() -> None:
     async with aiohttp.ClientSession() as http, utils.http_context.open():
-        recogniser = openai.STT(base_url=BASE_URL, model=MODEL, api_key=API_KEY, use_realtime=True)
+        recogniser = openai.STT(base_url=BASE_URL, model=VOICE_MODEL, api_key=API_KEY, use_realtime=True)
         recogniser._session = http  # outside of a job it has none of its own
         stream = recogniser.stream()
-        for piece in cut(read_speech()):
+        for piece in read_speech():
             stream.push_frame(rtc.AudioFrame(piece, 24_000, 1, len(piece) // 2))
         async for event in stream:
             if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
                 assert event.alternatives[0].text
                 break
         await stream.aclose()
-
-
-run_features("livekit-plugins-openai")
