@@ -90,7 +90,7 @@ async def ask_everything(client: Client, url: str, canaries: Canaries, token: st
     """Every reply of the API, good and bad; says which agents there are."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     listed = (await client.raw("GET", f"{url}/v1/models", headers=headers))[1]
-    slugs = {line for line in yaml.safe_load(listed.splitlines()[-1])["data"] for line in [line["id"]]}
+    slugs = {line for line in yaml.safe_load(listed.rpartition("\n")[2])["data"] for line in [line["id"]]}
     of_agents = [f"/api/agents/{s.replace('/', '~')}{rest}" for s in slugs for rest in ("", "/revisions")]
     for path in (*PATHS, *of_agents):
         canaries.look(f"GET {path}", (await client.raw("GET", url + path, headers=headers))[1])

@@ -319,7 +319,7 @@ class Soak:
             self._find(name, number, "a vendor's text got out")
         caught.texts.clear()
         for member in self.providers[name].chain.members:
-            member.rests_until = 0.0  # it is asked first again
+            member._rest.until = 0.0  # it is asked first again
         self.tally.outcomes[name, outcome] += 1
 
     def _find(self, name: str, number: int, what: str) -> None:

@@ -107,7 +107,7 @@ def answers_of_a_call() -> Sequence[bytes]:
 
 
 async def test_nothing_of_a_vendor_reaches_a_call(stack: Stack) -> None:
-    """A failing LLM is a failed turn, with an error event; the call goes on, and closes in good form."""
+    """A failing LLM is a failed turn, whose response names the error; the call goes on, and closes well."""
     async with RawServer() as server:
         stack.write("sales.yaml", vendor_manifest(server.url), sealed=True)
         await stack.sync()
@@ -118,7 +118,7 @@ async def test_nothing_of_a_vendor_reaches_a_call(stack: Stack) -> None:
                     await line.write("Hi.")
                     response = await line.done()
                     assert response["status"] == "failed", answer
-                    assert (await line.until("error"))["error"]["code"].startswith("provider_")
+                    assert response["status_details"]["error"]["code"].startswith("provider_")
                 server.answer = streamed(sse({"choices": [{"delta": {"content": "Well."}}]}))
                 await line.write("Hi.")
                 assert (await line.done())["status"] == "completed"

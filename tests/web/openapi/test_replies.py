@@ -130,9 +130,17 @@ async def town(
         """Notify nobody."""
 
     stack = await make(write_back="files", planner=planner, hook=GitWebhook((SECRET.encode(),), pull))
+    write_prompted(stack)
     stack.write("acme/whole.yaml", MANIFEST.format(name="Whole", url=vendor.url), sealed=True)
     await settle(stack)
     return stack
+
+
+def write_prompted(stack: Stack) -> None:
+    """An agent whose prompt is a file."""
+    manifest = "name: Prompted\nsystem_prompt_file: brief.md\nllm: {provider: echo.local}\n"
+    stack.write("prompted.yaml", manifest)
+    stack.write("brief.md", "Be brief.\n")
 
 
 READS = [
@@ -141,6 +149,7 @@ READS = [
     *("/api/agents/acme~whole", "/api/agents/current", "/api/agents/echo", "/api/users?limit=1"),
     *("/api/agents/acme~whole/values", "/api/agents/acme~whole/values?limit=2", "/api/agents/echo/values"),
     *("/api/agents/acme~whole/revisions?diff=true&limit=1", "/api/agents/acme~whole/revisions"),
+    *("/api/agents/prompted/files", "/api/agents/prompted/files/brief.md"),
     *("/api/audit?limit=1", "/v1/models", "/v1/models/acme/whole", "/api/sync/plan", "/api/users"),
     *("/api/agents/nobody", "/api/agents?limit=0", "/api/audit?onwer=x", "/v1/models/nobody"),
 ]
@@ -162,6 +171,7 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/api/agents/acme~new/set-default", {}),
     ("POST", "/api/agents/acme~new/rollback", {"json": {"version": "one"}}),
     ("POST", "/api/agents/acme~new/rollback", {"json": {"version": 10**6}}),
+    ("PUT", "/api/agents/prompted/files/brief.md", {"json": {"text": "Be very brief."}}),
     ("DELETE", "/api/agents/acme~new", {}),
     ("POST", "/api/users/acme/tokens", {"json": TOKEN}),
     ("POST", "/api/users/acme/tokens", {"json": TOKEN}),
@@ -237,6 +247,7 @@ async def test_an_edit_on_a_branch_is_as_described(
 ) -> None:
     """202, of agents and of tokens."""
     stack = await make(write_back="git", git=GitOptions(branch="agentsd/{action}-{slug}"))
+    write_prompted(stack)
     await settle(stack)
     git(repository, "add", "agents.d")
     git(repository, "commit", "-qm", "agents")
@@ -252,6 +263,7 @@ async def test_an_edit_on_a_branch_is_as_described(
         ("POST", f"{vault}/rollback", {"version": version}),
         ("POST", "/api/agents/acme~orders/set-default", None),
         ("DELETE", one, None),
+        ("PUT", "/api/agents/prompted/files/brief.md", {"text": "Be very brief."}),
         ("POST", "/api/users/acme/tokens", TOKEN),
         ("DELETE", "/api/users/acme/tokens/viewer", None),
     ):

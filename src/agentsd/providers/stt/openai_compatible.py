@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import orjson
 from pydantic import Field
 
-from agentsd.audio.encoder import FORMATS, can_encode, encode_stream
 from agentsd.audio.pcm import SAMPLE_BYTES, SampleJoiner
 from agentsd.audio.wav import make_wav
 from agentsd.providers.base import ProviderRejected, Transcript
@@ -79,7 +78,6 @@ class OpenAITranscriptionSettings(HttpSettings):
 
 FORM_PART = 256
 """Divisor: the part of a request that is not its recording, since OpenAI's limit holds for the whole body."""
-COMPRESSED = FORMATS["mp3"]
 """Format of speech that would be too long as WAV."""
 SECONDS_MIN = 0.2
 """Sound that one request has at least: OpenAI refuses less than 0.1, and people do say "yes"."""
@@ -163,8 +161,6 @@ class OpenAITranscription:
         async for chunk in pcm:
             audio += chunk
             if len(audio) > self._limit:
-                if not can_encode(COMPRESSED):
-                    raise self._make_too_long()
                 return await self._compress(_join_samples(bytes(audio), pcm))
         shortest = int(SECONDS_MIN * self.sample_rate) * SAMPLE_BYTES
         padded = bytes(audio).ljust(shortest, b"\0")
@@ -172,13 +168,18 @@ class OpenAITranscription:
 
     async def _compress(self, pcm: AsyncGenerator[bytes, None]) -> SpeechFile:
         """Return speech that is too long for a WAV. Raises ``ProviderRejected`` beyond the vendor's limit."""
+        from agentsd.audio.encoder import FORMATS, can_encode, encode_stream  # loads asyncio
+
+        form = FORMATS["mp3"]
+        if not can_encode(form):
+            raise self._make_too_long()
         data = BytesIO()
-        async with aclosing(encode_stream(pcm, COMPRESSED, self.sample_rate)) as pieces:
+        async with aclosing(encode_stream(pcm, form, self.sample_rate)) as pieces:
             async for piece in pieces:
                 data.write(piece)
                 if data.tell() > self._limit:
                     raise self._make_too_long()
-        return SpeechFile(data.getvalue(), "speech.mp3", COMPRESSED.content_type)
+        return SpeechFile(data.getvalue(), "speech.mp3", form.content_type)
 
     def _make_too_long(self) -> ProviderRejected:
         message = f"{self._who.vendor}: the speech has more than {self._limit} bytes"

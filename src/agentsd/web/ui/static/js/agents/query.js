@@ -1,5 +1,7 @@
 // The query of the list, in the address: shared by a link, undone by the back button.
 
+/** @import { Refused } from "../refused.js" */
+
 export const NAMES = ["q", "owner", "condition", "provider", "active", "sort"];
 
 /** Return `{ q, owner, condition, provider, active, sort }` of the address, "" for what it lacks. */
@@ -28,7 +30,7 @@ export const REFUSED = "refused";
 /**
  * Return the refused files that a query shows as rows of their own: those without an agent, or all where asked for.
  * @param {Record<string, string>} query
- * @param {import("../refused.js").Refused[]} files
+ * @param {Refused[]} files
  */
 export function refusedFor({ q, owner, condition, provider, active }, files) {
   const wanted = q.toLowerCase();
