@@ -35,6 +35,8 @@ async def freeze_one(home: Home, client: Client, database_url: str) -> None:
         home.serve(database_url, "--no-cache"), home.serve(database_url, "--no-cache")
     )
     await until(lambda: listed(client, quick, 2))
+    done = await home.run("sync", "--wait")  # both have opened all agents, and that is on record
+    assert (done.code, "serving on 2 replicas" in done.out) == (0, True), done.said
     name = f"{socket.gethostname()}:{frozen.pid}"
     frozen.send(signal.SIGSTOP)
     try:
