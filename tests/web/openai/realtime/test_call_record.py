@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from agentsd.services.turn_records.record import TurnRecord
 from agentsd.services.turn_records.sinks import TurnSinks
@@ -17,13 +14,6 @@ from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault
 from tests.web.conftest import Stack
 from tests.web.voices import Vendors, vendors
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
 
 
 async def ended(call: Call) -> TurnRecord:

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
-
-import pytest
 
 from tests.services.speech import silence, spoken
 from tests.vendors.openai_server import heard
 from tests.web.conftest import Stack
-from tests.web.voices import Line, Vendors, call, vendors
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
-
-
-@pytest.fixture
-async def bot(stack: Stack, voices: Vendors) -> Stack:
-    """A replica with a voice agent named ``bot``."""
-    stack.write("bot.yaml", voices.manifest("alpha"))
-    await stack.sync()
-    return stack
+from tests.web.voices import Line, Vendors, call
 
 
 def message(text: str, role: str = "user", kind: str = "input_text", **fields: Any) -> dict[str, Any]:

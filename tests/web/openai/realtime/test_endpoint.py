@@ -5,32 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from openai import AsyncOpenAI
 
 from agentsd.audio import g711
 from tests.services.speech import silence, spoken
 from tests.vendors.openai_server import heard, voice_of
 from tests.web.conftest import Stack
-from tests.web.voices import Vendors, call, vendors
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
-
-
-@pytest.fixture
-async def bot(stack: Stack, voices: Vendors) -> Stack:
-    """A replica with a voice agent named ``bot``."""
-    stack.write("bot.yaml", voices.manifest("alpha"))
-    await stack.sync()
-    return stack
+from tests.web.voices import Vendors, call
 
 
 async def test_a_turn_from_speech_to_speech(bot: Stack, voices: Vendors) -> None:

@@ -14,7 +14,7 @@ from agentsd.audio.vad import DETECTORS
 from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault
 from tests.web.conftest import Stack
-from tests.web.voices import Line, Vendors, call, running, vendors
+from tests.web.voices import Line, Vendors, call, running
 
 ROOMS = (
     "agentsd.services.voicebot.",
@@ -26,13 +26,6 @@ ROOMS = (
     "soxr",
 )
 """Modules whose objects belong to one call."""
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
 
 
 @contextmanager

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
-
-import pytest
 
 from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault
 from tests.web.conftest import Stack
-from tests.web.voices import Line, Vendors, call, vendors
+from tests.web.voices import Line, Vendors, call
 
 HARMLESS_TO_PIPECAT = {"response_cancel_not_active", "conversation_already_has_active_response"}
 """Codes after which Pipecat goes on (pull requests 3795 and 3960); any other error ends its call."""
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
-
-
-@pytest.fixture
-async def bot(stack: Stack, voices: Vendors) -> Stack:
-    """A replica with a voice agent named ``bot``."""
-    stack.write("bot.yaml", voices.manifest("alpha"))
-    await stack.sync()
-    return stack
 
 
 async def truncate(line: Line, item: str, milliseconds: int) -> None:

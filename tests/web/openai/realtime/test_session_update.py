@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,16 +11,9 @@ from agentsd.audio import g711, turn_model
 from tests.services.speech import silence, spoken
 from tests.vendors.openai_server import voice_of
 from tests.web.conftest import Stack
-from tests.web.voices import Line, Vendors, call, vendors
+from tests.web.voices import Line, Vendors, call
 
 WEATHER = {"type": "function", "name": "weather", "description": "d", "parameters": {"type": "object"}}
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
 
 
 @pytest.fixture

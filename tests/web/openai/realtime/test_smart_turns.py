@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,12 @@ from agentsd.services.voicebot import turn_judge
 from tests.services.sentences import speak
 from tests.services.speech import silence
 from tests.web.conftest import Stack
-from tests.web.voices import Vendors, call, settled, vendors
+from tests.web.voices import Vendors, call, settled
 
 RATE = 24_000
 ID = "0d3d5b0e-6c1f-4c3e-8f0e-5a5d0a4b6c11"
 BEGUN, REST = "I want to cancel my order because", "it came too late."
 COMMITTED = "input_audio_buffer.committed"
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
 
 
 def broken_sentence() -> bytes:

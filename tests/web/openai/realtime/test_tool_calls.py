@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 from tests.web.conftest import Stack
-from tests.web.voices import Line, Vendors, call, call_deltas, vendors
+from tests.web.voices import Line, Vendors, call, call_deltas
 
 WEATHER = {
     "type": "function",
@@ -16,21 +13,6 @@ WEATHER = {
     "parameters": {"type": "object", "properties": {"place": {"type": "string"}}},
 }
 CLOCK = {"type": "function", "name": "clock", "description": "Returns the time."}
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
-
-
-@pytest.fixture
-async def bot(stack: Stack, voices: Vendors) -> Stack:
-    """A replica with a voice agent named ``bot``."""
-    stack.write("bot.yaml", voices.manifest("alpha"))
-    await stack.sync()
-    return stack
 
 
 async def answer_call(line: Line, call_id: str, output: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
 
@@ -32,13 +31,6 @@ def hum(seconds: float = 0.6, rate: int = RATE) -> bytes:
 def scaled(pcm: bytes, decibels: float) -> bytes:
     """The sound, quieter."""
     return bytes((np.frombuffer(pcm, "<i2") * 10 ** (decibels / 20)).astype("<i2").tobytes())
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
 
 
 def batch_stt(voices: Vendors, **more: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -16,13 +15,6 @@ from tests.vendors.base import Fault, VendorServer
 from tests.vendors.openai_server import voice_of
 from tests.web.conftest import Make, Stack
 from tests.web.voices import Line, Vendors, call, settled, vendors
-
-
-@pytest.fixture
-async def voices() -> AsyncIterator[Vendors]:
-    """One vendor of each kind."""
-    async with vendors() as made:
-        yield made
 
 
 async def test_a_long_call(stack: Stack, voices: Vendors) -> None:
