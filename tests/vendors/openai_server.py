@@ -41,6 +41,7 @@ class OpenAIServer(VendorServer):
     ) -> None:
         super().__init__(**options)
         self.words = tuple(words)
+        self.scripted: dict[str, Iterable[str]] = {}  # by the newest message: answers instead of ``words``
         self.naming = False  # the answer is the name of the model
         self.done = done
         self.noisy = noisy
@@ -66,7 +67,9 @@ class OpenAIServer(VendorServer):
 
     def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
         """The words of a streamed answer; a dict is a whole delta."""
-        return (body["model"],) if self.naming else self.words
+        if self.naming:
+            return (body["model"],)
+        return self.scripted.get(str(body["messages"][-1]["content"]), self.words)
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
