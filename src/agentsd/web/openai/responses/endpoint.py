@@ -15,6 +15,7 @@ from aiohttp import web
 
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
+from agentsd.services.tools.consents import ApprovalConsents
 from agentsd.web.agent_lookup import get_principal, lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.json import to_json
@@ -23,8 +24,9 @@ from agentsd.web.http.reply import make_reply
 from agentsd.web.http.sse import encode_event
 from agentsd.web.json_body import read_json_object
 from agentsd.web.openai.answer_stream import send_answer
-from agentsd.web.openai.chat_turn import record_turn
+from agentsd.web.openai.chat_turn import ChatTurn, record_turn
 from agentsd.web.openai.models import find_model, make_agent_headers
+from agentsd.web.openai.responses.approvals import Approvals, read_approvals
 from agentsd.web.openai.responses.output import ResponseBuilder
 from agentsd.web.openai.responses.request import TranslatedRequest, parse_request
 from agentsd.web.openai.responses.store import ResponseStore, StoredResponse
@@ -73,14 +75,17 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     wanted = parse_request(body)
     entry = find_model(request, wanted.chat.get("model") or "")
     async with lease_agent(request, entry) as agent:
-        earlier = _find_earlier(request, wanted, agent)
-        asked = wanted.make_chat(earlier)
+        stored = _find_earlier(request, wanted, agent)
+        earlier = stored.messages if stored else ()
+        approvals = read_approvals(body.get("input"), stored.response["output"] if stored else ())
+        asked = wanted.make_chat(earlier, approvals.declined, has_tools=bool(agent.tools))
         if not asked["messages"]:
             raise bad_request("input must be a text or a list of items", param="input")
         grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)
         response: web.StreamResponse
         builder = ResponseBuilder(agent.slug, wanted.echo, offered=wanted.offered)
         with record_turn(request, agent, "responses", body) as turn:
+            _add_consents(request, turn, approvals)
             if wanted.stream:
                 with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
                     answer = rag.cite_stream(chat.stream_chat(agent, grounded, turn.tools), passages)
@@ -153,18 +158,26 @@ def _find_stored(request: web.Request) -> StoredResponse:
     return found
 
 
-def _find_earlier(
-    request: web.Request, wanted: TranslatedRequest, agent: LiveAgent
-) -> Sequence[Mapping[str, Any]]:
-    """Return the messages of the conversation that ``previous_response_id`` continues."""
+def _find_earlier(request: web.Request, wanted: TranslatedRequest, agent: LiveAgent) -> StoredResponse | None:
+    """Return the response that ``previous_response_id`` continues."""
     if wanted.previous is None:
-        return ()
+        return None
     found = request.app[RESPONSES].find(get_principal(request), wanted.previous, agent.slug)
     if found is None:
         hint = "send the earlier items as input, or store: true with each response"
         detail = "the previous response is not stored here"
         raise Problem(400, "previous_response_not_found", detail, hint=hint, param="previous_response_id")
-    return found.messages
+    return found
+
+
+def _add_consents(request: web.Request, turn: ChatTurn, approvals: Approvals) -> None:
+    """Let the user agree to calls by the ids of their requests."""
+    if turn.tools is None:
+        return
+    ids = [call.id for call in approvals.approved]
+    database, digest = request.app[APP_CONTEXT].database, get_principal(request).digest
+    turn.tools.consents = ApprovalConsents(database, digest, ids)
+    turn.tools.approved = approvals.approved
 
 
 def _store(
