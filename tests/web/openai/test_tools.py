@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from agentsd.control.sync.reconciler import Reconciler
 from agentsd.control.validation.checker import Checker
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.identities import Identities
 from agentsd.sops.opener import Opener
+from tests.vendors.base import Fault
 from tests.vendors.openai_server import Call, OpenAIServer
 from tests.vendors.tool_server import ToolServer
 from tests.web.conftest import CANARY, Stack, vendor_manifest
@@ -314,3 +317,78 @@ async def test_a_key_that_is_moved_to_another_origin_stays_here(
     assert (agent["condition"]["type"], agent["condition"]["reason"]) == ("Degraded", "SecretDestination")
     assert agent["tools"][0]["auth_token"] == "**********"
     assert KEY not in json.dumps(agent)
+
+
+async def test_an_editor_runs_a_tool_by_hand(sales: Stack, tools: ToolServer) -> None:
+    """One that asks for consent as well; the audit has who, which and how it ended, and no argument."""
+    path = "/api/agents/acme~sales/tools"
+    ran = []
+    for name, arguments in (
+        ("order_status", {"order_id": "1"}),
+        ("refund", {"order_id": "7"}),
+        ("refund", {}),
+    ):
+        status, reply = await sales.ask("POST", f"{path}/{name}", json={"arguments": arguments})
+        assert status == 200
+        ran.append((reply["name"], reply["outcome"]))
+    assert ran == [("order_status", "ok"), ("refund", "ok"), ("refund", "invalid_arguments")]
+    assert [one.path for one in tools.requests] == ["/orders/1", "/refunds"]
+    _, page = await sales.get("/api/audit")
+    found = [(one["action"], one["path"], one["code"]) for one in page["items"]]
+    assert ("run-tool", "tools/refund", "invalid_arguments") in found
+    assert len(found) == 3
+    assert (await sales.ask("POST", f"{path}/nothing", json={}))[0] == 404
+    assert (await sales.ask("POST", f"{path}/open_page", json={}))[0] == 400
+
+
+async def test_a_probe_sends_what_changes_nothing(
+    stack: Stack, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """A GET whose parameters have examples or defaults; nothing else is called."""
+    text = vendor_manifest(vendor.url) + (
+        f"tools:\n  - name: ping\n    http: {{url: '{tools.url}/ping'}}\n"
+        "  - name: look\n"
+        "    parameters: {id: {type: string, examples: ['7']}, lang: {type: string, default: en}}\n"
+        f"    http: {{url: '{tools.url}/look/{{id}}'}}\n"
+        f"  - name: gone\n    http: {{url: '{tools.url}/bad/status/404'}}\n"
+        "  - name: other\n    parameters: {id: {type: string}}\n"
+        f"    http: {{url: '{tools.url}/other/{{id}}'}}\n"
+        f"  - name: post\n    http: {{url: '{tools.url}/post', method: POST}}\n"
+    )
+    stack.write("acme/sales.yaml", text, sealed=True)
+    await stack.sync()
+    _, verdict = await stack.ask("POST", "/api/agents/acme~sales/test")
+    found = {one["at"]: (one["ok"], one["reason"]) for one in verdict["providers"]}
+    assert found == {
+        "llm": (True, ""), "tools.ping": (True, ""), "tools.look": (True, ""),
+        "tools.gone": (False, "failed"),
+    }  # fmt: skip
+    assert {one.path for one in tools.requests} == {"/ping", "/look/7", "/bad/status/404"}
+
+
+async def test_a_tool_s_key_is_nowhere_else(
+    sales: Stack, vendor: OpenAIServer, tools: ToolServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in the log, the database, the page of metrics, a reply, nor an error, whatever the tool does."""
+    caplog.set_level("DEBUG")
+    tools.answers["/orders/123456"] = {"you": f"Bearer {KEY}"}
+    for fault in (None, Fault.UNAUTHORIZED, Fault.REDIRECT, Fault.BROKEN):
+        tools.fault = fault
+        vendor.script = [[LOOK], ["Done."]] * 2
+        await chat(sales)
+        await sales.ask(
+            "POST", "/api/agents/acme~sales/tools/order_status", json={"arguments": {"order_id": "1"}}
+        )
+    async with sales.client.get(f"{sales.url}/metrics") as reply:
+        seen = await reply.text()
+    async with sales.database.transaction() as connection:
+        tables = await connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        for (name,) in await tables.fetchall():
+            query = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(name))
+            seen += str(await (await connection.execute(query)).fetchall())
+    assert base64.b64encode(KEY.encode()[:24]).decode() not in seen
+    assert KEY.encode().hex() not in seen
+    assert KEY not in seen
+    assert KEY not in caplog.text
+    assert KEY not in json.dumps([one.body for one in vendor.requests])
+    assert all(KEY in str(one.headers) for one in tools.requests if one.path.startswith("/orders"))
