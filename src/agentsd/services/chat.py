@@ -17,6 +17,7 @@ from agentsd.core.errors import AgentsdError, AgentUnavailable
 from agentsd.core.names import quote_word
 from agentsd.core.text.messages import join_system, split_leading_system
 from agentsd.providers.base import LLM, LiveAgent
+from agentsd.services.variables import bind_agent, drop_values
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 PASSED_FIELDS = frozenset(
@@ -64,7 +65,7 @@ async def complete_chat(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, 
 
     Raises ``InvalidChat``, ``AgentUnavailable`` and ``ProviderError``.
     """
-    llm = _require_llm(agent)
+    llm, agent = _require_llm(agent), bind_agent(agent, body.get("metadata"))
     answer = await llm.complete(_make_request(agent, body, stream=False))
     return _rename_reply(answer, agent.slug, _make_completion_id(), int(time.time()), "chat.completion")
 
@@ -75,7 +76,7 @@ def stream_chat(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dic
     ``InvalidChat`` and ``AgentUnavailable`` are raised here, before the first chunk is asked
     for; ``ProviderError`` may come at any chunk.
     """
-    llm = _require_llm(agent)
+    llm, agent = _require_llm(agent), bind_agent(agent, body.get("metadata"))
     request = _make_request(agent, body, stream=True)
     wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
     return _stream_chunks(llm, request, agent.slug, wants_usage=wants_usage)
@@ -104,8 +105,8 @@ def _make_request(agent: LiveAgent, body: Mapping[str, Any], *, stream: bool) ->
     request = {
         key: value for key, value in body.items() if value is not None and _is_passed(agent, key, value)
     }
-    if request.get("store") and body.get("metadata"):
-        request["metadata"] = body["metadata"]
+    if request.get("store") and (metadata := drop_values(body.get("metadata"))):
+        request["metadata"] = metadata
     if not stream:
         request.pop("stream_options", None)
     elif not isinstance(request.get("stream_options", {}), Mapping):

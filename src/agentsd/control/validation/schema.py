@@ -236,6 +236,8 @@ def _make_field(node: Schema) -> Schema:
         return {"$ref": "#/$defs/sealed-str", "writeOnly": True, **_pick_annotations(node)}
     if node.get("type") == "array":
         return node | {"items": _forbid_seal(node["items"]) if plain else _add_seals(node["items"])}
+    if plain and "anyOf" in node:
+        return _forbid_seal(node)
     if "type" not in node or node["type"] not in SEAL_TYPE_TAGS:
         return node
     return _forbid_seal(node) if plain else _allow_seal(node)
@@ -249,13 +251,14 @@ def strip_null(node: Schema) -> Schema:
     node = {key: value for key, value in node.items() if not (key == "default" and value is None)}
     kinds = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
     if len(kinds) != 1:
-        return node
+        return {**node, "anyOf": kinds} if kinds else node
     rest = {key: value for key, value in node.items() if key != "anyOf"}
     return {**{key: value for key, value in kinds[0].items() if key != "title"}, **rest}
 
 
 def _forbid_seal(node: Schema) -> Schema:
-    return node | NOT_SEALED_SCHEMA if node["type"] == "string" and "const" not in node else node
+    textual = "anyOf" in node or (node["type"] == "string" and "const" not in node)
+    return node | NOT_SEALED_SCHEMA if textual else node
 
 
 def _allow_seal(node: Schema) -> Schema:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from agentsd.services.variables import FIELD, drop_values
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.json_body import RequestModel, parse_model
 from agentsd.web.openai.chat_completions import Streamed
@@ -63,7 +64,10 @@ class ResponsesRequest(RequestModel):
         Field(description="Reasoning is never encrypted here: there is none to include."),
     ] = None
     max_output_tokens: int | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[
+        dict[str, Any] | None,
+        Field(description="`variables` has values of the agent's variables; the rest is repeated."),
+    ] = None
     truncation: Annotated[
         Literal["disabled"] | None, Field(description="Not supported: send fewer items.")
     ] = None
@@ -102,6 +106,13 @@ class TranslatedRequest:
         system = [{"role": "system", "content": instructions}] if instructions else []
         return {**self.chat, "messages": [*system, *earlier, *self.chat["messages"]]}
 
+    def name_message(self, earlier: int, index: int) -> str:
+        """Return the field of the request that a message of ``make_chat`` comes from."""
+        own = index - bool(self.echo["instructions"])
+        if own < 0:
+            return "instructions"
+        return "previous_response_id" if own < earlier else "input"
+
 
 def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
     """Parse a request. Raise ``Problem`` 400 that names the field."""
@@ -113,6 +124,8 @@ def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
         chat |= {"tools": list(offered.tools), "tool_choice": parse_tool_choice(wanted.tool_choice)}
     if wanted.stream:
         chat["stream_options"] = {"include_usage": True}
+    if wanted.metadata and FIELD in wanted.metadata:
+        chat["metadata"] = {FIELD: wanted.metadata[FIELD]}
     return TranslatedRequest(
         chat={key: value for key, value in chat.items() if value is not None},
         echo=_make_echo(wanted),
@@ -253,7 +266,7 @@ def _make_echo(wanted: ResponsesRequest) -> ResponseEcho:
     return {
         "instructions": wanted.instructions,
         "max_output_tokens": wanted.max_output_tokens,
-        "metadata": wanted.metadata or {},
+        "metadata": drop_values(wanted.metadata),
         "parallel_tool_calls": wanted.parallel_tool_calls is not False,
         "previous_response_id": wanted.previous_response_id,
         "reasoning": {"effort": (wanted.reasoning or {}).get("effort"), "summary": None},
