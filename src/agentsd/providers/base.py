@@ -27,6 +27,7 @@ from agentsd.core.manifest.agent import AgentHead
 from agentsd.core.manifest.chunks import Passage
 from agentsd.core.manifest.variables import Value
 from agentsd.core.text.agent_texts import AgentTexts
+from agentsd.providers.tool import Tool
 
 
 class ProviderAuthError(ProviderError):
@@ -217,6 +218,7 @@ class LiveAgent:
     values: Mapping[str, str] = field(default_factory=dict, repr=False)  # of all variables, once filled in
     given: Mapping[str, Value] = field(default_factory=dict, repr=False)  # those that the session brought
     own_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)  # that clients could override
+    tools: tuple[Tool, ...] = ()  # built with the agent, closed with it
 
 
 class Leases(Protocol):

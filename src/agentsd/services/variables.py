@@ -14,6 +14,7 @@ import orjson
 from agentsd.core.errors import VariableRefused
 from agentsd.core.manifest.variables import Value, VariableProblem, check_values, find_missing
 from agentsd.core.text.agent_texts import fill_head, format_values
+from agentsd.core.text.template import parse_template
 from agentsd.providers.base import LiveAgent
 
 FIELD = "variables"
@@ -62,6 +63,11 @@ def carry_values(agent: LiveAgent, given: Mapping[str, Any], where: str = METADA
     for problem in find_missing(declared, known):
         raise _refuse(problem, where)
     return fill_agent(agent, known)
+
+
+def fill_text(agent: LiveAgent, text: str) -> str:
+    """Return a text of the manifest that is not in ``spec``, such as what a tool says, for a bound agent."""
+    return parse_template(text, agent.values).render(agent.values) if agent.values else text
 
 
 def drop_values(metadata: object) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from agentsd.core.manifest.checks import Check
 from agentsd.core.manifest.chunks import Chunk
 from agentsd.core.manifest.handoff import HANDOFFS_MAX, NO_LINKS, AgentLinks, Handoff, Override
 from agentsd.core.manifest.strict_model import StrictModel
+from agentsd.core.manifest.tools import ToolEntries, ToolRounds
 from agentsd.core.manifest.turn import OnError, Turn
 from agentsd.core.manifest.variables import VARIABLES_MAX, Variable
 
@@ -159,6 +160,8 @@ class AgentHead(StrictModel):
         Field(max_length=HANDOFFS_MAX, description="Other agents that a conversation may go on with."),
     ] = []  # noqa: RUF012  (pydantic copies it)
     rag: Annotated[Rag | None, Field(description="Optional: knowledge as code.")] = None
+    tools: ToolEntries = []  # noqa: RUF012  (pydantic copies it)
+    tool_rounds: ToolRounds = 6
     checks: Annotated[
         list[Check], Field(max_length=200, description="What it must answer: run by `agentsd test`.")
     ] = []  # noqa: RUF012  (pydantic copies it)

@@ -28,24 +28,9 @@ def iter_template_texts(value: Mapping[str, Any]) -> Iterator[tuple[Pointer, str
     for index, one in enumerate(_read_list(value.get("handoff"))):
         if isinstance(one.get("say"), str):
             yield ("handoff", index, "say"), one["say"]
-    for index, tool in enumerate(_read_list(value.get("tools"))):
-        yield from _iter_tool_texts(("tools", index), tool)
-
-
-def _iter_tool_texts(at: Pointer, tool: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
-    """Yield what a tool says, and where its calls go."""
-    http, mcp = tool.get("http"), tool.get("mcp")
-    http = http if isinstance(http, Mapping) else {}
-    places = {
-        (*at, "say"): tool.get("say"),
-        (*at, "http", "url"): http.get("url"),
-        (*at, "mcp", "url"): mcp.get("url") if isinstance(mcp, Mapping) else None,
-    }
-    for field_name in ("query", "headers", "body"):
-        node = http.get(field_name)
-        inner = node if isinstance(node, Mapping) else {}
-        places |= {(*at, "http", field_name, str(name)): child for name, child in inner.items()}
-    yield from ((pointer, text) for pointer, text in places.items() if isinstance(text, str))
+    for index, tool in enumerate(_read_list(value.get("tools"))):  # their requests have rules of their own
+        if isinstance(tool.get("say"), str):
+            yield ("tools", index, "say"), tool["say"]
 
 
 def _read_list(value: object) -> list[Mapping[str, Any]]:

@@ -80,6 +80,8 @@ class ManifestReply:
     variables: dict[str, Any]
     overrides: Annotated[list[str] | None, Field(description="Null: clients may change everything.")]
     handoff: list[Any]
+    tools: list[Any]
+    tool_rounds: int | None
     checks: list[Any]
 
 
@@ -238,6 +240,8 @@ def mask_document(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]
         "variables": _mask_section(get("variables"), masker),
         "overrides": mask(get("overrides")),
         "handoff": mask(get("handoff") or []),
+        "tools": mask(get("tools") or []),
+        "tool_rounds": mask(get("tool_rounds")),
         "checks": mask(get("checks") or []),
     }
 
