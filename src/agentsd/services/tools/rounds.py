@@ -48,7 +48,11 @@ def open_rounds(
     ``request``: for the vendor. Raises ``InvalidChat``.
     """
     offer = make_offer(agent.tools, request)
-    return ToolRounds(agent, llm, offer, request, turn or ToolTurn()) if offer is not None else None
+    if offer is None:
+        return None
+    turn = turn or ToolTurn()
+    turn.variables = agent.values
+    return ToolRounds(agent, llm, offer, request, turn)
 
 
 class ToolRounds:

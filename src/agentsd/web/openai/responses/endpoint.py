@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from aiohttp import web
 
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
+from agentsd.services.overrides import apply_overrides
 from agentsd.services.tools.consents import ApprovalConsents
+from agentsd.services.variables import bind_agent
 from agentsd.web.agent_lookup import get_principal, lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.json import to_json
@@ -74,11 +77,17 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     body = await read_json_object(request)
     wanted = parse_request(body)
     entry = find_model(request, wanted.chat.get("model") or "")
-    async with lease_agent(request, entry) as agent:
-        stored = _find_earlier(request, wanted, agent)
+    async with lease_agent(request, entry) as leased:
+        stored = _find_earlier(request, wanted, leased)
         earlier = stored.messages if stored else ()
+        agent = bind_agent(leased, wanted.chat.get("metadata"))
         approvals = read_approvals(body.get("input"), stored.response["output"] if stored else ())
-        asked = wanted.make_chat(earlier, approvals.declined, has_tools=bool(agent.tools))
+        asked = apply_overrides(
+            agent,
+            wanted.make_chat(earlier, approvals.declined, has_tools=bool(agent.tools)),
+            renames={"max_completion_tokens": "max_output_tokens"},
+            name_message=partial(wanted.name_message, len(earlier)),
+        )
         if not asked["messages"]:
             raise bad_request("input must be a text or a list of items", param="input")
         grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from agentsd.services.tools.events import ToolCall
+from agentsd.services.variables import FIELD, drop_values
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.json_body import RequestModel, parse_model
 from agentsd.web.openai.chat_completions import Streamed
@@ -68,7 +69,10 @@ class ResponsesRequest(RequestModel):
         Field(description="Reasoning is never encrypted here: there is none to include."),
     ] = None
     max_output_tokens: int | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[
+        dict[str, Any] | None,
+        Field(description="`variables` has values of the agent's variables; the rest is repeated."),
+    ] = None
     truncation: Annotated[
         Literal["disabled"] | None, Field(description="Not supported: send fewer items.")
     ] = None
@@ -120,6 +124,13 @@ class TranslatedRequest:
         chosen = {"tool_choice": self.choice} if self.choice and (has_tools or self.offered.tools) else {}
         return {**self.chat, **chosen, "messages": [*system, *earlier, *self.chat["messages"], *later]}
 
+    def name_message(self, earlier: int, index: int) -> str:
+        """Return the field of the request that a message of ``make_chat`` comes from."""
+        own = index - bool(self.echo["instructions"])
+        if own < 0:
+            return "instructions"
+        return "previous_response_id" if own < earlier else "input"
+
 
 def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
     """Parse a request. Raise ``Problem`` 400 that names the field."""
@@ -131,6 +142,8 @@ def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
         chat["tools"] = list(offered.tools)
     if wanted.stream:
         chat["stream_options"] = {"include_usage": True}
+    if wanted.metadata and FIELD in wanted.metadata:
+        chat["metadata"] = {FIELD: wanted.metadata[FIELD]}
     return TranslatedRequest(
         chat={key: value for key, value in chat.items() if value is not None},
         echo=_make_echo(wanted),
@@ -292,7 +305,7 @@ def _make_echo(wanted: ResponsesRequest) -> ResponseEcho:
     return {
         "instructions": wanted.instructions,
         "max_output_tokens": wanted.max_output_tokens,
-        "metadata": wanted.metadata or {},
+        "metadata": drop_values(wanted.metadata),
         "parallel_tool_calls": wanted.parallel_tool_calls is not False,
         "previous_response_id": wanted.previous_response_id,
         "reasoning": {"effort": (wanted.reasoning or {}).get("effort"), "summary": None},
