@@ -9,10 +9,13 @@ from aiohttp import web
 from typing_extensions import TypedDict
 
 from agentsd.providers.base import LiveAgent
+from agentsd.services.chat import check_request
 from agentsd.services.tools.events import EVENT_KEY, ParagraphBegan, ToolEnded, ToolStarted, get_event
+from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.hidden_rounds import HiddenRoundStore
 from agentsd.services.tools.turn import ToolTurn
-from agentsd.web.agent_lookup import get_principal
+from agentsd.web.agent_lookup import get_principal, make_scoped_leases
+from agentsd.web.context import APP_CONTEXT
 
 HIDDEN_ROUNDS = web.AppKey("hidden_rounds", HiddenRoundStore)
 
@@ -30,11 +33,15 @@ class ShownCall(TypedDict, total=False):
 
 
 def make_tool_turn(request: web.Request, agent: LiveAgent) -> ToolTurn | None:
-    """Return the context of a turn's tools; None for an agent without tools."""
-    if not agent.tools:
+    """Return the context of a turn's tools; None for an agent without tools and hand-offs."""
+    if not agent.tools and not agent.spec.handoff:
         return None
     principal = get_principal(request)
-    return ToolTurn(hidden=request.app[HIDDEN_ROUNDS].of(principal.owner, principal.digest))
+    turn = ToolTurn(hidden=request.app[HIDDEN_ROUNDS].of(principal.owner, principal.digest))
+    if agent.spec.handoff:
+        knowledge = request.app[APP_CONTEXT].knowledge
+        turn.switch = HandoffSwitch(make_scoped_leases(request), {}, knowledge, check=check_request)
+    return turn
 
 
 def wants_calls(body: Mapping[str, Any]) -> bool:
