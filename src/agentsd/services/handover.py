@@ -13,7 +13,7 @@ from typing import Any
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
 from agentsd.services.tools.carry import carry_messages
-from agentsd.services.tools.events import EVENT_KEY, ParagraphBegan, make_event_chunk
+from agentsd.services.tools.events import EVENT_KEY, HandedOver, ParagraphBegan, make_event_chunk
 from agentsd.services.tools.handoff import HandoffSwitch, Takeover
 from agentsd.services.tools.rounds import PARAGRAPH
 from agentsd.services.tools.turn import ToolTurn
@@ -60,6 +60,28 @@ async def follow_stream(
     finally:
         if switch is not None:
             await switch.aclose()
+
+
+async def announce_handoff(
+    chunks: AsyncGenerator[dict[str, Any], None], switch: HandoffSwitch
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield the chunks of an answer in a call and, where it hands over, what is said to that.
+
+    The last chunk then has the event ``HandedOver``.
+    """
+    spoke = False
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                spoke = spoke or bool(_get_delta(chunk).get("content"))
+                yield chunk
+        taken = switch.taken
+        if taken is not None:
+            say = taken.handoff.say
+            text = f"{PARAGRAPH}{say}" if say and spoke else say
+            yield make_event_chunk(HandedOver(str(taken.agent.id), taken.handoff), text)
+    finally:
+        await switch.aclose()
 
 
 async def _prepare_next(

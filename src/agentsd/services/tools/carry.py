@@ -46,13 +46,18 @@ async def carry_messages(
     question = [one for one in said if one.get("role") == "user"][-1:]
     if carry == "nothing":
         return [*system, *question]
-    notes = await _summarise(llm, [*said, *rounds])
+    notes = await summarise_conversation(llm, [*said, *rounds])
     if notes is None:
         return [*system, *_find_last(said)]
-    return [*system, {"role": "user", "content": f"{_NOTES}\n{notes}"}, *question]
+    return [*system, make_notes(notes), *question]
 
 
-async def _summarise(llm: LLM, messages: Sequence[Message]) -> str | None:
+def make_notes(notes: str) -> dict[str, Any]:
+    """Return a summary as the message of a conversation."""
+    return {"role": "user", "content": f"{_NOTES}\n{notes}"}
+
+
+async def summarise_conversation(llm: LLM, messages: Sequence[Message]) -> str | None:
     """Return what the model writes down of a conversation; None where it does not, in time."""
     request = {"messages": [*messages, {"role": "user", "content": _ASK}], "max_tokens": SUMMARY_TOKENS_MAX}
     try:

@@ -10,7 +10,14 @@ from typing_extensions import TypedDict
 
 from agentsd.providers.base import LiveAgent
 from agentsd.services.chat import check_request
-from agentsd.services.tools.events import EVENT_KEY, ParagraphBegan, ToolEnded, ToolStarted, get_event
+from agentsd.services.tools.events import (
+    EVENT_KEY,
+    HandedOver,
+    ParagraphBegan,
+    ToolEnded,
+    ToolStarted,
+    get_event,
+)
 from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.hidden_rounds import HiddenRoundStore
 from agentsd.services.tools.turn import ToolTurn
@@ -61,7 +68,7 @@ def hide_calls(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def show_calls(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return a chunk with ``tool_call`` in the place of its event."""
     event = get_event(chunk)
-    if event is None or isinstance(event, ParagraphBegan):
+    if event is None or isinstance(event, HandedOver | ParagraphBegan):
         return hide_calls(chunk)
     rest = {key: value for key, value in chunk.items() if key != EVENT_KEY}
     return {**rest, "tool_call": show_call(event)}
