@@ -17,6 +17,9 @@ from agentsd.services.turn_records.record import ToolUse
 class Consents(Protocol):
     """Consent of the user to calls that cannot be undone, for one turn. Raises ``AgentsdError``."""
 
+    async def begin_turn(self) -> None:
+        """Take note that a turn begins."""
+
     async def redeem(self, call: bytes) -> bool:
         """Return whether the user may have agreed to exactly this call before; valid once.
 
@@ -33,6 +36,7 @@ class ToolTurn:
 
     variables: Mapping[str, Any] = field(default_factory=dict)  # values of the session
     consents: Consents | None = None  # None: there is no conversation that consent could belong to
+    consents_begun: bool = False
     hidden: HiddenRounds | None = None  # what a client does not see of rounds before its own calls
     approved: tuple[ToolCall, ...] = ()  # run before the model is asked
     keep: Callable[[asyncio.Future[ToolEnded], ToolDefinition], None] | None = None
