@@ -93,6 +93,7 @@ class CallTurn:
     state: TurnState = field(default_factory=TurnState)
     utterance: Utterance | None = None
     greets: bool = False
+    handovers: int = 0  # hand-offs since the caller spoke
     breaks_silence: bool = False  # it says what the manifest has for silence of both
     ask: AnswerRequest = field(default_factory=AnswerRequest)
     earlier: tuple[CallTurn, ...] = ()  # turns to transcribe before this one answers
