@@ -97,16 +97,14 @@ class SpeechDetector:
 
     @classmethod
     async def open(cls, rate: int, turn: Turn) -> SpeechDetector:
-        """Return one with a voice detector of its own, until ``close``."""
-        return cls(await vad.DETECTORS.take(), rate, turn)
+        """Return one with a voice detector of its own."""
+        return cls(await vad.open_detector(), rate, turn)
 
     def close(self) -> None:
-        """Give the voice detector back. Nothing is heard from now on."""
-        detector, self._detector = self._detector, None
+        """Hear nothing from now on."""
+        self._detector = None
         if self._judge is not None:
             self._judge.forget()
-        if detector is not None:
-            vad.DETECTORS.give_back(detector)
 
     def slices(self, pcm: bytes) -> Iterator[bytes]:
         """Cut ``pcm`` into about one frame each: what ``hear`` takes."""
