@@ -7,9 +7,8 @@ Nothing of a conversation is logged or put into an error.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from agentsd.core.errors import AgentsdError, AgentUnavailable
 from agentsd.core.names import quote_word
 from agentsd.core.text.messages import join_system, split_leading_system
 from agentsd.providers.base import LLM, LiveAgent
+from agentsd.system.identifier import make_identifier
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 PASSED_FIELDS = frozenset(
@@ -155,15 +155,4 @@ def _rename_reply(answer: dict[str, Any], slug: str, own_id: str, created: int, 
 
 
 def _make_completion_id() -> str:
-    return f"chatcmpl-{next(_TOKENS)}"
-
-
-def _draw_tokens() -> Iterator[str]:
-    """Yield 128 random bits each in hex, drawn for many answers at a time: each draw is a system call."""
-    while True:
-        block = os.urandom(4096).hex()
-        for at in range(0, len(block), 32):
-            yield block[at : at + 32]
-
-
-_TOKENS = _draw_tokens()
+    return make_identifier("chatcmpl", "-")

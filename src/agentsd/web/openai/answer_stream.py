@@ -95,8 +95,7 @@ async def send_answer(
             if turn is not None:
                 turn.error = error
             last = frames.fail(_make_problem(error), get_request_id(request))
-        await out.write((frames.begin() if opening is None else b"") + last)
-    await response.write_eof()
+        await out.end((frames.begin() if opening is None else b"") + last)
     return response
 
 
