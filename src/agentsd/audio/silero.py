@@ -137,12 +137,12 @@ class SileroNetwork:
         self._mirror[:] = self._mirrored
         state.context[:] = self._newest
         self._windowed[:] = self._windows
-        np.dot(self._windowed, self._basis, out=self._products)
+        self._windowed.dot(self._basis, self._products)
         np.absolute(self._spectrum, out=self._inner_magnitudes)
         self._convolve()
         self._step(state)
         np.maximum(state.hidden, self._zero, out=self._positive)
-        return 1 / (1 + math.exp(-float(np.dot(self._positive, self._last)) - self._last_bias))
+        return 1 / (1 + math.exp(-float(self._positive.dot(self._last)) - self._last_bias))
 
     def _convolve(self) -> None:
         """Compute the four convolutions, up to the input of the cell."""
@@ -150,14 +150,14 @@ class SileroNetwork:
 
         first, second, third, fourth = self._weights
         self._first_taps[:] = self._first_view
-        np.dot(self._first_input, first, out=self._first)
+        self._first_input.dot(first, self._first)
         np.maximum(self._first, self._zero, out=self._first_inner)
         self._second_taps[:] = self._second_view
-        np.dot(self._second_input, second, out=self._second)
+        self._second_input.dot(second, self._second)
         np.maximum(self._second, self._zero, out=self._third_rows)
-        np.dot(self._third_input, third, out=self._third)
+        self._third_input.dot(third, self._third)
         np.maximum(self._third, self._zero, out=self._fourth_taps)
-        np.dot(self._fourth_input, fourth, out=self._fourth)
+        self._fourth_input.dot(fourth, self._fourth)
         np.maximum(self._fourth, self._zero, out=self._cell_heard)
 
     def _step(self, state: SpeechState) -> None:
@@ -166,7 +166,7 @@ class SileroNetwork:
 
         cell, hidden = state.cell, state.hidden
         self._cell_hidden[:] = hidden
-        np.dot(self._cell_input, self._gates, out=self._activations)
+        self._cell_input.dot(self._gates, self._activations)
         np.tanh(self._activations, out=self._activations)
         self._logistic += self._one
         self._logistic *= self._half

