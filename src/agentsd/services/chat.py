@@ -77,8 +77,9 @@ def stream_chat(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dic
     """
     llm = _require_llm(agent)
     request = _make_request(agent, body, stream=True)
-    wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
-    return _stream_chunks(llm, request, agent.slug, wants_usage=wants_usage)
+    asked = request.get("stream_options") or {}
+    request["stream_options"] = {**asked, "include_usage": True}  # the ledger counts every answer
+    return _stream_chunks(llm, request, agent.slug, wants_usage=bool(asked.get("include_usage")))
 
 
 async def _stream_chunks(

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from agentsd.providers.network import ApiKey, NetworkSettings
+from agentsd.providers.price import SpeechPriceField
 from agentsd.providers.schema import Url
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -36,6 +37,7 @@ class DeepgramSpeakSettings(NetworkSettings):
         Url,
         Field(description="The WebSocket's whole address.", examples=["wss://api.deepgram.com/v1/speak"]),
     ] = "wss://api.deepgram.com/v1/speak"
+    price: SpeechPriceField = None
 
 
 FLUSH = '{"type":"Flush"}'
@@ -46,6 +48,8 @@ class DeepgramSpeak(SocketClient):
 
     It sends one flush only: the vendor allows 20 a minute, and frequent ones degrade the voice.
     """
+
+    listing_path = "/v1/projects"
 
     def __init__(self, settings: DeepgramSpeakSettings, sessions: HttpSessions) -> None:
         headers = {"Authorization": f"Token {settings.api_key.reveal()}"}

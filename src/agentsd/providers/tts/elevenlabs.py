@@ -13,6 +13,7 @@ from pydantic import Field
 
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.options import SpeechOptions, check_speed
+from agentsd.providers.price import SpeechPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -81,6 +82,7 @@ class ElevenLabsSettings(NetworkSettings):
             examples=["/v1/text-to-speech/{voice_id}/stream-input"],
         ),
     ] = "/v1/text-to-speech/{voice_id}/stream-input"
+    price: SpeechPriceField = None
 
 
 INACTIVITY_SECONDS = 180
@@ -89,6 +91,8 @@ INACTIVITY_SECONDS = 180
 
 class ElevenLabs(SocketClient):
     """Client that sends a space with voice settings, words, an empty text; ends with ``isFinal``."""
+
+    listing_path = "/v1/models"
 
     def __init__(self, settings: ElevenLabsSettings, sessions: HttpSessions) -> None:
         query = {

@@ -11,6 +11,7 @@ from pydantic import Field
 from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.options import SpeechOptions, check_speed
+from agentsd.providers.price import SpeechPriceField
 from agentsd.providers.schema import Url
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -55,6 +56,7 @@ class HumeSettings(NetworkSettings):
             examples=["wss://api.hume.ai/v0/tts/stream/input"],
         ),
     ] = "wss://api.hume.ai/v0/tts/stream/input"
+    price: SpeechPriceField = None
 
 
 FLUSH, CLOSE = '{"flush":true}', '{"close":true}'

@@ -20,7 +20,7 @@ from typing import Any
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import Leases
 from agentsd.services import chat
-from agentsd.services.turn_records.sinks import TurnSinks
+from agentsd.services.turn_records.sinks import TurnSink
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.call_clock import MicrophoneClock, SilenceClock
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
@@ -67,7 +67,7 @@ async def open_call(
     metrics: VoiceMetrics | None = None,
     clock: Callable[[], float] = time.monotonic,
     talk: ChatFunction = chat.stream_chat,
-    sinks: TurnSinks | None = None,
+    sinks: TurnSink | None = None,
 ) -> AsyncGenerator[Call, None]:
     """Open a call with the agent ``ref``. Raises ``AgentNotFound`` and ``AgentUnavailable`` first.
 

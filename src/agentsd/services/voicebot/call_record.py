@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from agentsd.services.turn_records.record import TurnRecord, TurnTimes, TurnUsage, read_token_usage
+from agentsd.services.failures import describe_failure
+from agentsd.services.turn_records.record import TurnRecord, TurnTimes, sum_usage
 from agentsd.services.voicebot.turns import CallTurn
 
 
 def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecord:
     """Return the record of a turn that ends ``now``."""
     answer, utterance = turn.answer, turn.utterance
-    tokens_in, tokens_out, cached = read_token_usage(answer.usage if answer else None)
     times = TurnTimes(
         began=turn.began,
         speech_ended=turn.asked_at,
@@ -18,12 +18,10 @@ def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecor
         first_sound=answer.first_sound_at if answer else None,
         ended=now,
     )
-    usage = TurnUsage(
-        tokens_in,
-        tokens_out,
-        cached,
-        answer.spoken_characters if answer else 0,
-        utterance.seconds if utterance else 0.0,
+    usage = sum_usage(
+        turn.attempts.meter,
+        characters=answer.spoken_characters if answer else 0,
+        seconds=utterance.seconds if utterance else 0.0,
     )
     return TurnRecord(
         conversation,
@@ -36,4 +34,6 @@ def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecor
         tuple(turn.attempts.failed),
         interrupted=turn.state.reason == "interrupted",
         error=type(turn.error).__name__ if turn.error is not None else None,
+        failure=describe_failure(turn.error),
+        metered=tuple(turn.attempts.meter.used.items()),
     )

@@ -21,7 +21,7 @@ from agentsd.core.text.spoken_words import count_words, is_echo, is_ignored
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.providers.resilience.attempts import open_attempts
 from agentsd.services.turn_records.record import TurnAgent
-from agentsd.services.turn_records.sinks import TurnSinks
+from agentsd.services.turn_records.sinks import TurnSink
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.call_record import make_call_record
@@ -93,7 +93,7 @@ class TurnRunner:
         clock: Callable[[], float],
         talk: ChatFunction,
         metrics: VoiceMetrics | None,
-        sinks: TurnSinks | None = None,
+        sinks: TurnSink | None = None,
     ) -> None:
         self.id = make_id("conv")
         self.conversation = Conversation()

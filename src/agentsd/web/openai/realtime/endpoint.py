@@ -100,7 +100,7 @@ async def handle_realtime(request: web.Request) -> web.StreamResponse:
                 preferences=session.preferences(),
                 metrics=metrics,
                 talk=_make_talk(parts),
-                sinks=request.app[TURN_SINKS],
+                sinks=request.app[TURN_SINKS].of_token(principal.actor),
             ) as call:
                 await socket.prepare(request)
                 commands = ClientEvents(call, session, lambda model: _resolve_model(request, model))

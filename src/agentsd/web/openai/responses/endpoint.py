@@ -77,10 +77,10 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         asked = wanted.make_chat(earlier)
         if not asked["messages"]:
             raise bad_request("input must be a text or a list of items", param="input")
-        grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)
         response: web.StreamResponse
         builder = ResponseBuilder(agent.slug, wanted.echo, offered=wanted.offered)
         with record_turn(request, agent, "responses", body) as turn:
+            grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)
             if wanted.stream:
                 with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
                     answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
