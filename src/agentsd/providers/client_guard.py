@@ -47,11 +47,13 @@ BYTES_PER_SAMPLE = 2
 class _GuardedProvider(Generic[P]):
     """Common part of the four kinds."""
 
-    def __init__(self, client: P, who: VendorRef, redactor: Redactor, metered: MeteredClient) -> None:
+    def __init__(
+        self, client: P, who: VendorRef, redactor: Redactor, metered: MeteredClient | None = None
+    ) -> None:
         self.client = client
         self.who = who
         self.redactor = redactor
-        self.metered = metered
+        self.metered = metered or MeteredClient(who.kind, who.vendor)
 
     async def aclose(self) -> None:
         """Close the client."""
