@@ -28,7 +28,7 @@ from agentsd.providers.errors import (
 from agentsd.providers.limits import DIMENSIONS_MAX, SPEECH_BYTES_MAX, TRANSCRIPT_CHARACTERS_MAX
 from agentsd.providers.llm.answer_stream import AnswerStream, complete_answer
 from agentsd.providers.llm.completion import Normalizer
-from agentsd.providers.metering import MeteredClient, note_request, note_tokens
+from agentsd.providers.meter import MeteredClient, note_request, note_tokens
 from agentsd.providers.options import EmbeddingOptions, ListeningOptions, SpeechOptions, tune_client
 from agentsd.providers.price import Price
 from agentsd.providers.redaction import Redactor

@@ -11,7 +11,7 @@ import pytest
 
 from agentsd.core.errors import StoreError, StoreUnavailable
 from agentsd.core.ledger.price import UnitPrices
-from agentsd.providers.metering import Consumption, MeteredClient
+from agentsd.providers.meter import Consumption, MeteredClient
 from agentsd.services.ledger.ledger import Ledger
 from agentsd.services.turn_records.record import TurnAgent, TurnFailure, TurnRecord, TurnTimes
 from agentsd.store.database import Database

@@ -1,1 +1,1 @@
-"""What agents did, what it cost, and whether they answer: values and arithmetic. Pure."""
+"""Values and arithmetic of activity, cost and status of agents. Pure."""

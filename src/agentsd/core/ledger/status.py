@@ -32,7 +32,7 @@ class StatusCause:
 
 @dataclass(frozen=True, slots=True)
 class KindHealth:
-    """What is known of one section's providers: whether they answered a version, and since when."""
+    """Health of one section's providers: whether they answered a version, and since when."""
 
     kind: str
     version: int

@@ -23,7 +23,7 @@ from agentsd.providers.options import EmbeddingOptions
 from agentsd.providers.price import TokenPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, encode_json
-from agentsd.providers.transport.listing import list_models
+from agentsd.providers.transport.model_list import list_models
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 

@@ -26,7 +26,7 @@ from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.price import TokenPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, decode_json, encode_json
-from agentsd.providers.transport.listing import list_models
+from agentsd.providers.transport.model_list import list_models
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 

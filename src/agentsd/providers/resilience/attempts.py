@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentsd.providers.base import ProviderTimeout
-from agentsd.providers.metering import Meter, open_meter
+from agentsd.providers.meter import Meter, open_meter
 
 NO_ITEM = object()
 """What a stream without any item begins with."""

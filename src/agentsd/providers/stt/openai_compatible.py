@@ -27,7 +27,7 @@ from agentsd.providers.price import TranscriptionPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.stt.timed_transcripts import parse_segments
 from agentsd.providers.transport.endpoint import Endpoint
-from agentsd.providers.transport.listing import list_models
+from agentsd.providers.transport.model_list import list_models
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 

@@ -30,7 +30,7 @@ from agentsd.providers.errors import (
 from agentsd.providers.limits import FRAME_LIMITS
 from agentsd.providers.network import NetworkSettings
 from agentsd.providers.transport.endpoint import Endpoint, decode_json, limit_time, yield_to_others
-from agentsd.providers.transport.listing import list_once
+from agentsd.providers.transport.model_list import list_once
 from agentsd.providers.transport.sessions import HttpSessions
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.price import SpeechPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, VendorReply, encode_json
-from agentsd.providers.transport.listing import list_models
+from agentsd.providers.transport.model_list import list_models
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.text_chunks import is_speakable, split_sentences
 from agentsd.providers.vendor import Vendor

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentsd.core.ledger.price import FREE, MILLION, Amounts, UnitPrices
-from agentsd.providers.metering import MeteredClient
+from agentsd.providers.meter import MeteredClient
 
 LIBRARY_PROVIDERS: Mapping[str, str] = {
     "azure.com": "azure",
@@ -74,7 +74,7 @@ class PriceBook:
         if known is None or known.prices is None:
             return None if amounts else Decimal(0)
         if amounts.tokens_in + amounts.tokens_out > LINEAR_TOKENS:
-            return calculate(client, amounts)
+            return calculate_cost(client, amounts)
         return known.prices.cost(amounts)
 
     def _find_own(self, client: MeteredClient) -> UnitPrices | None:
@@ -110,7 +110,7 @@ def look_up(client: MeteredClient) -> UnitPrices | None:
     return UnitPrices(**per_million)
 
 
-def calculate(client: MeteredClient, amounts: Amounts) -> Decimal | None:
+def calculate_cost(client: MeteredClient, amounts: Amounts) -> Decimal | None:
     """Return the library's cost of one answer, its tiers included."""
     return _ask_library(
         client,

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from agentsd.core.ledger.price import Amounts
-from agentsd.providers.metering import Consumption, MeteredClient
+from agentsd.providers.meter import Consumption, MeteredClient
 from agentsd.services.ledger.prices import PriceBook
 from agentsd.services.turn_records.record import TurnRecord
 from agentsd.store.ledger.usage import UsageKey, UsageTotals

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from agentsd.providers.metering import Consumption, Meter, MeteredClient
+from agentsd.providers.meter import Consumption, Meter, MeteredClient
 
 Channel = Literal["chat", "responses", "completions", "speech", "transcription", "embeddings", "call"]
 """Interface through which a conversation is held."""

@@ -28,7 +28,7 @@ _STATUS_RANKS = {name: rank for rank, name in enumerate(STATUS_WORDS)}
 
 
 class Sortable(Protocol):
-    """What a list is ordered by."""
+    """Entry of a list that is ordered."""
 
     @property
     def row(self) -> AgentRow:

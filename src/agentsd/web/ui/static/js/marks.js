@@ -39,10 +39,10 @@ export function statusBadge(status) {
   return h("span.badge", { class: statusTone(status), title: status.message || null }, status.word);
 }
 
-/** A condition as a badge; why, where it is not Ready, as its title. */
-export function conditionBadge(condition) {
+/** A condition as a badge, its type by another `word` where one is given; why, where it is not Ready, as its title. */
+export function conditionBadge(condition, word = condition.type) {
   const title = [condition.reason, condition.message].filter(Boolean).join(": ");
-  return h("span.badge", { class: toneOf(condition), title: title || null }, condition.type);
+  return h("span.badge", { class: toneOf(condition), title: title || null }, word);
 }
 
 /** Return a time as "3 minutes ago"; the full time on hover. */

@@ -7,12 +7,14 @@ import { boot } from "../shell.js";
 
 const TITLES = { agent: "Agent", owner: "Owner", token: "Token", provider: "Provider" };
 const DAY_MS = 86_400_000;
+const STEADY_MS = 5000;
 const NAMES = ["by", "days", "agent"];
 
 const session = await boot();
 const form = byId("choice", HTMLFormElement);
 const field = (name) => /** @type {HTMLInputElement | HTMLSelectElement} */ (form.elements[name]);
 let asked = 0;
+let shown = "";
 
 /** Return the query of the API for the chosen days. */
 function query(by, extra = {}) {
@@ -35,8 +37,10 @@ async function look() {
     const [days, groups] = await Promise.all([get(query("day")), get(query(by))]);
     if (mine !== asked) return;
     fill(byId("trouble"));
+    if (shown === JSON.stringify([days, groups])) return; // what is being read stays as it is
     fill(byId("plots"), plots(days));
     fill(byId("table"), table(groups, by));
+    shown = JSON.stringify([days, groups]);
   } catch (problem) {
     if (mine === asked) fill(byId("trouble"), notice(problem));
   }
@@ -101,4 +105,5 @@ const said = new URLSearchParams(location.search);
 for (const name of NAMES) if (said.get(name)) field(name).value = said.get(name);
 form.addEventListener("change", () => { remember(); look(); });
 form.addEventListener("submit", (event) => { event.preventDefault(); remember(); look(); });
+setInterval(() => { if (!document.hidden) look(); }, STEADY_MS);
 look();
