@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from agentsd.core.ledger.status import KindHealth
+from agentsd.core.manifest.agent import SECTIONS
 from agentsd.services.failures import REQUEST_CODES
 from agentsd.services.turn_records.record import TurnFailure, TurnRecord
 from agentsd.store.ledger.health import TEST_KIND, HealthRow
@@ -93,13 +94,13 @@ class HealthBoard:
         first: HealthRow | None = None
         for kind, tried in found.items():
             good = next((provider for _, provider, failure in tried if failure is None), None)
-            if good is not None:
+            if good is not None and kind in SECTIONS:
                 self._take(HealthRow(agent, kind, version, False, _now(), good))
             for place, _, failure in tried:
                 if failure is None:
                     continue
                 first = first or _make_failing_row(agent, version, failure, place, TEST_KIND)
-                if good is None:
+                if good is None and kind in SECTIONS:  # without a tool an agent still answers
                     self._take(_make_failing_row(agent, version, failure, place))
                     break
         self._take(first or HealthRow(agent, TEST_KIND, version, False, _now()))

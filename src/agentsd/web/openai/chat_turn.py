@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
@@ -15,13 +14,12 @@ from aiohttp import web
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.resilience.attempts import Attempts, open_attempts
 from agentsd.services.failures import describe_failure
+from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.turn_records.record import Channel, TurnAgent, TurnRecord, TurnTimes, sum_usage
 from agentsd.services.voicebot.conversation import make_id
 from agentsd.web.context import TURN_SINKS
 from agentsd.web.middleware.auth import PRINCIPAL
-
-CONVERSATION_HEADER = "X-Conversation-Id"
-_CONVERSATION = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+from agentsd.web.openai.chat_tools import make_tool_turn, read_conversation
 
 
 class ChatTurn:
@@ -29,12 +27,20 @@ class ChatTurn:
 
     __slots__ = (
         "_agent", "_attempts", "_began", "_channel", "_conversation", "_first", "_sound", "_token", "error",
+        "tools",
     )  # fmt: skip
 
     def __init__(
-        self, agent: LiveAgent, channel: Channel, conversation: str, attempts: Attempts, token: str = ""
+        self,
+        agent: LiveAgent,
+        channel: Channel,
+        conversation: str,
+        attempts: Attempts,
+        tools: ToolTurn | None = None,
+        token: str = "",
     ) -> None:
         self.error: BaseException | None = None
+        self.tools = tools  # None: the agent has none
         self._agent = agent
         self._channel = channel
         self._conversation = conversation
@@ -67,6 +73,7 @@ class ChatTurn:
             sum_usage(self._attempts.meter, "embedding" if self._channel == "embeddings" else "llm"),
             self._attempts.answered,
             tuple(self._attempts.failed),
+            self.tools.uses if self.tools else (),
             error=None if error is None or left else type(error).__name__,
             failure=None if error is None else describe_failure(error),
             token=self._token,
@@ -80,8 +87,8 @@ def record_turn(
 ) -> Iterator[ChatTurn]:
     """Record what happens within the context as one turn."""
     with open_attempts() as attempts:
-        token = request[PRINCIPAL].actor
-        turn = ChatTurn(agent, channel, find_conversation(request, body), attempts, token)
+        tools, token = make_tool_turn(request, agent, body), request[PRINCIPAL].actor
+        turn = ChatTurn(agent, channel, find_conversation(request, body), attempts, tools, token)
         try:
             yield turn
         except BaseException as error:
@@ -93,9 +100,5 @@ def record_turn(
 
 
 def find_conversation(request: web.Request, body: Mapping[str, Any]) -> str:
-    """Return the client's id of the conversation (header or ``metadata.conversation_id``), or a new one."""
-    metadata = body.get("metadata")
-    given = request.headers.get(CONVERSATION_HEADER)
-    if given is None and isinstance(metadata, Mapping):
-        given = metadata.get("conversation_id")
-    return given if isinstance(given, str) and _CONVERSATION.fullmatch(given) else make_id("conv")
+    """Return the client's id of the conversation, or a new one."""
+    return read_conversation(request, body) or make_id("conv")
