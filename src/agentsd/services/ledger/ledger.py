@@ -172,7 +172,7 @@ class Ledger:
             await self._add_up()
             if self._flush is None:
                 activity = self.activity.take_closed(self._clock(), everything=everything)
-                usage = self.usage.take()
+                usage = self.usage.take(self.prices)
                 if not (activity or usage):
                     return
                 self._numbers += 1
@@ -211,10 +211,10 @@ class Ledger:
                 await self.flush(everything=True)
 
     async def _add_up(self) -> None:
-        await self.prices.learn(self.usage.list_clients())
         for _ in range(self.usage.chunks()):
-            self.usage.add_up(self.prices)
+            self.usage.add_up()
             await asyncio.sleep(0)  # other tasks run between two chunks
+        await self.prices.learn(self.usage.list_clients())
 
     async def _write(self, flush: _Flush) -> None:
         async with self._database.transaction() as connection:

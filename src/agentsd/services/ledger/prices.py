@@ -65,17 +65,21 @@ class PriceBook:
             found = await asyncio.to_thread(look_up, one)
             self._known[key] = _KnownPrice(found, now + FRESH_SECONDS)
 
-    def cost(self, client: MeteredClient, amounts: Amounts) -> Decimal | None:
-        """Return what ``amounts`` cost in USD; None where a price is unknown, or was not learned."""
-        own = self._find_own(client)
-        if own is not None:
-            return own.cost(amounts)
-        known = self._known.get(_make_key(client))
-        if known is None or known.prices is None:
+    def flat_cost(self, client: MeteredClient, amounts: Amounts) -> Decimal | None:
+        """Return what answers that no tier changes cost in USD; None where a price is not known."""
+        prices = self._find_own(client)
+        if prices is None:
+            known = self._known.get(_make_key(client))
+            prices = known.prices if known is not None else None
+        if prices is None:
             return None if amounts else Decimal(0)
-        if amounts.tokens_in + amounts.tokens_out > LINEAR_TOKENS:
-            return calculate_cost(client, amounts)
-        return known.prices.cost(amounts)
+        return prices.cost(amounts)
+
+    def cost(self, client: MeteredClient, amounts: Amounts) -> Decimal | None:
+        """Return what one answer costs, by the library's tiers where it has some."""
+        if self._find_own(client) is not None or self.flat_cost(client, amounts) is None:
+            return self.flat_cost(client, amounts)
+        return calculate_cost(client, amounts)
 
     def _find_own(self, client: MeteredClient) -> UnitPrices | None:
         if client.prices is not None:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from uuid import UUID
 
 from agentsd.core.ledger.price import Amounts
 from agentsd.providers.meter import Consumption, MeteredClient
-from agentsd.services.ledger.prices import PriceBook
+from agentsd.services.ledger.prices import LINEAR_TOKENS, PriceBook
 from agentsd.services.turn_records.record import TurnRecord
 from agentsd.store.ledger.usage import UsageKey, UsageTotals
 
-_ANSWERING_KINDS = ("llm", "embedding", "tts", "stt")
+_ANSWERING_KINDS = {"llm": 0, "embedding": 1, "tts": 2, "stt": 3}
 """Sections in the order in which a turn is counted by one of them."""
 CHUNK_TURNS = 200
 """Turns that are added up before other tasks may run."""
+
+_GroupKey = tuple[date, str, UUID, str, str, MeteredClient | None]
+"""Day, owner, agent, its slug, token, and the client; None: no vendor answered."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Sums of some turns. ``flat`` is what one price holds for; large answers have one of their own."""
+
+    turns: int = 0
+    tool_calls: int = 0
+    flat: Consumption = field(default_factory=Consumption)
+    large: list[Consumption] = field(default_factory=list)
 
 
 class UsageBook:
@@ -23,68 +37,94 @@ class UsageBook:
 
     def __init__(self) -> None:
         self._ended: list[tuple[TurnRecord, date]] = []
-        self._totals: dict[UsageKey, UsageTotals] = {}
-
-    def __len__(self) -> int:
-        return len(self._ended)
+        self._groups: dict[_GroupKey, _Group] = {}
+        self._today: tuple[int, date] = (0, date(1970, 1, 1))  # days since the epoch
 
     def count(self, record: TurnRecord, now: float) -> None:
         """Keep a turn that ended at ``now``, seconds since the epoch."""
-        if record.agent is not None:
-            self._ended.append((record, datetime.fromtimestamp(now, UTC).date()))
-
-    def list_clients(self) -> set[MeteredClient]:
-        """Return the clients whose prices ``add_up`` needs."""
-        return {client for record, _ in self._ended for client, _ in record.metered}
+        if record.agent is None:
+            return
+        number = int(now // 86_400)
+        if self._today[0] != number:
+            self._today = (number, datetime.fromtimestamp(now, UTC).date())
+        self._ended.append((record, self._today[1]))
 
     def chunks(self) -> int:
         """Return how many times ``add_up`` has to be called."""
         return -(-len(self._ended) // CHUNK_TURNS)
 
-    def add_up(self, prices: PriceBook, limit: int = CHUNK_TURNS) -> None:
+    def add_up(self, limit: int = CHUNK_TURNS) -> None:
         """Add up to ``limit`` turns up."""
         some, self._ended = self._ended[:limit], self._ended[limit:]
         for record, day in some:
-            for key, totals in _split_turn(record, day, prices):
-                known = self._totals.get(key)
-                if known is None:
-                    self._totals[key] = totals
-                else:
-                    known.add(totals)
+            self._add(record, day)
 
-    def take(self) -> list[tuple[UsageKey, UsageTotals]]:
-        """Return what was added up, and forget it."""
-        totals, self._totals = self._totals, {}
-        return list(totals.items())
+    def list_clients(self) -> set[MeteredClient]:
+        """Return the clients whose prices ``take`` needs."""
+        return {key[-1] for key in self._groups if key[-1] is not None}
+
+    def take(self, prices: PriceBook) -> list[tuple[UsageKey, UsageTotals]]:
+        """Return what was added up, priced, and forget it."""
+        groups, self._groups = self._groups, {}
+        rows: dict[UsageKey, UsageTotals] = {}
+        for (day, owner, agent, slug, token, client), group in groups.items():
+            kind, provider, model = (client.kind, client.provider, client.model) if client else ("", "", "")
+            key = UsageKey(day, owner, agent, token, kind, provider, model, slug)
+            totals = _price_group(client, group, prices)
+            if key in rows:  # the same model, by a client that was built anew
+                rows[key].add(totals)
+            else:
+                rows[key] = totals
+        return list(rows.items())
+
+    def _add(self, record: TurnRecord, day: date) -> None:
+        """Add one turn: to the group of each of its vendors, and as a turn to the first of them."""
+        agent = record.agent
+        assert agent is not None  # noqa: S101  (``count`` keeps no others)
+        head = (day, agent.owner, agent.id, agent.slug, record.token)
+        metered = record.metered
+        if len(metered) > 1:
+            metered = tuple(sorted(metered, key=lambda pair: _ANSWERING_KINDS.get(pair[0].kind, 9)))
+        first = self._find((*head, metered[0][0] if metered else None))
+        first.turns += 1
+        first.tool_calls += len(record.tools)
+        for client, used in metered:
+            group = self._find((*head, client))
+            if used.tokens_in + used.tokens_out > LINEAR_TOKENS:
+                group.large.append(used)
+            else:
+                _add_consumption(group.flat, used)
+
+    def _find(self, key: _GroupKey) -> _Group:
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group()
+        return group
 
 
-def _split_turn(record: TurnRecord, day: date, prices: PriceBook) -> Iterator[tuple[UsageKey, UsageTotals]]:
-    """Yield one row for each vendor of a turn; the turn itself is counted in the first of them."""
-    metered = sorted(record.metered, key=lambda pair: _rank(pair[0].kind))
-    turns, tools = 1, len(record.tools)
-    for client, used in metered:
-        totals = _price_consumption(client, used, prices)
-        totals.turns, totals.tool_calls = turns, tools
-        turns = tools = 0
-        yield _make_key(record, day, client), totals
-    if not metered:
-        yield _make_key(record, day, None), UsageTotals(turns=1, tool_calls=tools)
+def _add_consumption(total: Consumption, used: Consumption) -> None:
+    total.requests += used.requests
+    total.tokens_in += used.tokens_in
+    total.tokens_out += used.tokens_out
+    total.tokens_cached += used.tokens_cached
+    total.characters += used.characters
+    total.seconds += used.seconds
 
 
-def _rank(kind: str) -> int:
-    return _ANSWERING_KINDS.index(kind) if kind in _ANSWERING_KINDS else len(_ANSWERING_KINDS)
+def _price_group(client: MeteredClient | None, group: _Group, prices: PriceBook) -> UsageTotals:
+    totals = UsageTotals(turns=group.turns, tool_calls=group.tool_calls)
+    if client is not None:
+        totals.add(_price_consumption(group.flat, prices.flat_cost(client, _read_amounts(group.flat))))
+        for used in group.large:
+            totals.add(_price_consumption(used, prices.cost(client, _read_amounts(used))))
+    return totals
 
 
-def _make_key(record: TurnRecord, day: date, client: MeteredClient | None) -> UsageKey:
-    agent = record.agent
-    assert agent is not None  # noqa: S101  (``count`` keeps no others)
-    kind, provider, model = (client.kind, client.provider, client.model) if client else ("", "", "")
-    return UsageKey(day, agent.owner, agent.id, record.token, kind, provider, model, agent.slug)
+def _read_amounts(used: Consumption) -> Amounts:
+    return Amounts(used.tokens_in, used.tokens_out, used.tokens_cached, used.characters, used.seconds)
 
 
-def _price_consumption(client: MeteredClient, used: Consumption, prices: PriceBook) -> UsageTotals:
-    amounts = Amounts(used.tokens_in, used.tokens_out, used.tokens_cached, used.characters, used.seconds)
-    cost = prices.cost(client, amounts)
+def _price_consumption(used: Consumption, cost: Decimal | None) -> UsageTotals:
     return UsageTotals(
         requests=used.requests,
         tokens_in=used.tokens_in,
