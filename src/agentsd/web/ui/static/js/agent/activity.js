@@ -16,17 +16,23 @@ const STEADY_MS = 60_000;
 /** Keep the section current; returns a function that shows an agent at once. */
 export function activity(session) {
   const ask = latest();
-  const range = byId("range", HTMLSelectElement);
+  const ranges = [...byId("range").querySelectorAll("button")];
+  const range = () => ranges.find((one) => one.ariaPressed === "true");
   let timer;
   function look() {
     clearTimeout(timer);
     const agent = chosen();
-    ask(() => get(`${api(agent, "/activity")}?range=${range.value}`), (found) => {
+    ask(() => get(`${api(agent, "/activity")}?range=${range().value}`), (found) => {
       fill(byId("activity"), drawn(found, agent, session));
       timer = setTimeout(() => (document.hidden ? null : look()), STEADY_MS);
     }, (problem) => fill(byId("activity"), notice(problem)));
   }
-  range.addEventListener("change", look);
+  for (const one of ranges) {
+    one.addEventListener("click", () => {
+      for (const other of ranges) other.ariaPressed = String(other === one);
+      look();
+    });
+  }
   const soon = debounced(look, QUIET_MS);
   on("condition", ({ slugs }) => { if (slugs.includes(chosen().slug)) soon(); });
   on("resync", soon);
