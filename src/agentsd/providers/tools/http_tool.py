@@ -60,6 +60,7 @@ class HttpToolSource:
             settings.on_interrupt,
             settings.confirm,
             settings.timeout_seconds,
+            read_only=settings.http.method == "GET",
         )
         self._sample = _find_sample(settings)
         self.available = True

@@ -36,6 +36,7 @@ class ToolTurn:
     variables: Mapping[str, Any] = field(default_factory=dict)  # values of the session
     consents: Consents | None = None  # None: there is no conversation that consent could belong to
     hidden: HiddenRounds | None = None  # what a client does not see of rounds before its own calls
+    read_only: bool = False  # what may change something is not run
     approved: tuple[ToolCall, ...] = ()  # run before the model is asked
     keep: Callable[[asyncio.Future[ToolEnded], ToolDefinition], None] | None = None
     """Takes over a call that goes on when the turn is interrupted (``on_interrupt: finish``)."""
