@@ -20,8 +20,11 @@ import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from agentsd.core.errors import AgentsdError
-from agentsd.providers.base import LiveAgent
+from agentsd.providers.base import Leases, LiveAgent
 from agentsd.services import chat, rag
+from agentsd.services.handover import announce_handoff
+from agentsd.services.tools.handoff import HandoffSwitch
+from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.call import Call, open_call
 from agentsd.services.voicebot.conversation import make_id
@@ -102,7 +105,7 @@ async def handle_realtime(request: web.Request) -> web.StreamResponse:
                 ref,
                 preferences=session.preferences(),
                 metrics=metrics,
-                talk=_make_talk(parts),
+                talk=_make_talk(parts, make_scoped_leases(request)),
                 sinks=request.app[TURN_SINKS],
             ) as call:
                 await socket.prepare(request)
@@ -177,12 +180,18 @@ def _resolve_model(request: web.Request, model: str) -> str:
     return make_lease_ref(find_model(request, model))
 
 
-def _make_talk(parts: AppContext) -> ChatFunction:
-    """Return a function that chats with the agent's knowledge."""
+def _make_talk(parts: AppContext, leases: Leases) -> ChatFunction:
+    """Return a function that chats with the agent's knowledge, and may hand over to one of ``leases``."""
 
     async def talk(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         grounded, passages = await rag.add_passages(agent, body, parts.knowledge)
-        async with aclosing(rag.cite_stream(chat.stream_chat(agent, grounded), passages)) as chunks:
+        tools = ToolTurn()
+        if agent.spec.handoff:
+            tools.switch = HandoffSwitch(leases, body, check=chat.check_request, goes_on=False)
+        answer = rag.cite_stream(chat.stream_chat(agent, grounded, tools), passages)
+        if tools.switch is not None:
+            answer = announce_handoff(answer, tools.switch)
+        async with aclosing(answer) as chunks:
             async for chunk in chunks:
                 yield chunk
 
