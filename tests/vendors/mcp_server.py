@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,7 +83,6 @@ class McpServer:
     token: str | None = None
     tools: dict[str, ServedTool] = field(default_factory=make_tools)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    listings: int = 0
     keys: set[str | None] = field(default_factory=set)  # Authorization of every request
     port: int = 0
     _server: _QuietServer | None = None
@@ -137,7 +137,6 @@ class McpServer:
     async def _list(
         self, _: ServerRequestContext[Any, Any], __: PaginatedRequestParams | None
     ) -> ListToolsResult:
-        self.listings += 1
         return ListToolsResult(
             tools=[
                 Tool(name=name, description=one.description, input_schema=one.schema)
@@ -150,6 +149,28 @@ class McpServer:
         self.calls.append((params.name, arguments))
         text = await self.tools[params.name].run(arguments)
         return CallToolResult(content=[TextContent(type="text", text=text)])
+
+
+@contextmanager
+def serve_in_thread(server: McpServer) -> Iterator[McpServer]:
+    """Runs the server in a thread with a loop of its own, for tests of commands."""
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    ending = asyncio.Event()
+
+    async def hold() -> None:
+        async with server:
+            ready.set()
+            await ending.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(hold(),), daemon=True)
+    thread.start()
+    assert ready.wait(30)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(ending.set)
+        thread.join(30)
+        loop.close()
 
 
 Answer = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | dict[str, Any] | None]]

@@ -20,16 +20,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.tool_schema import find_schema_problem
+from agentsd.core.manifest.tools import ClientTool, HttpTool, McpServer, McpTools, ToolEntry
+from agentsd.core.names import strip_overlay
 from agentsd.core.violations import Pointer, Violation
 
 LOCK_VERSION = 1
+LOCK_DEFAULT = McpServer.model_fields["lock"].default
+"""Name of a lock where a manifest gives none."""
 SERVERS_MAX, TOOLS_MAX = 100, 500
 """Servers of one lock, and tools of one server."""
 NAME_CHARACTERS_MAX = 200
@@ -62,7 +67,10 @@ class PinnedTool:
 
     tool: ServerTool
     alias: str | None = None
-    digest: str = ""  # as computed when the lock was read
+    digest: str = field(init=False, default="")  # of the tool
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", self.tool.digest)
 
     @property
     def shown_name(self) -> str:
@@ -72,6 +80,45 @@ class PinnedTool:
 
 ToolLock = Mapping[str, Mapping[str, PinnedTool]]
 """URL of a server → its own name of a tool → the tool."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedServer:
+    """Entry of ``tools`` that is an MCP server, with the tools that its lock allows. Equal ones run alike."""
+
+    entry: McpTools
+    tools: tuple[PinnedTool, ...]
+
+
+ToolSettings = HttpTool | ClientTool | PinnedServer
+"""All that the tools of one entry are made of."""
+
+
+def make_lock_path(manifest: str, name: str) -> str:
+    """Return the path in the tree of the lock that the manifest at ``manifest`` calls ``name``."""
+    folder, slash, _ = strip_overlay(manifest).rpartition("/")
+    return f"{folder}{slash}{name}"
+
+
+def pin_tools(
+    entries: Iterable[ToolEntry], manifest: str, locks: Mapping[str, bytes]
+) -> tuple[ToolSettings, ...]:
+    """Return the settings of each entry, with what ``locks`` (by path) allow.
+
+    Raises ``InvalidManifests`` where a lock is missing, or does not have a tool that an entry allows: a row
+    may have been written by hand.
+    """
+    return tuple(_pin_server(one, manifest, locks) if isinstance(one, McpTools) else one for one in entries)
+
+
+def _pin_server(entry: McpTools, manifest: str, locks: Mapping[str, bytes]) -> PinnedServer:
+    path = make_lock_path(manifest, entry.mcp.lock)
+    data = locks.get(path)
+    pinned = parse_lock(path, data).get(entry.mcp.url, {}) if data is not None else {}
+    missing = next((name for name in entry.mcp.allow if name not in pinned), None)
+    if missing is not None:
+        raise InvalidManifests([Violation(path, "lock-missing", "the lock lacks an allowed tool", _RELOCK)])
+    return PinnedServer(entry, tuple(pinned[name] for name in entry.mcp.allow))
 
 
 def is_fitting_name(name: str) -> bool:
@@ -158,7 +205,7 @@ def _read_tool(
         problems.append(document.violation((*at, where) if where else at, "lock-invalid", message, _RELOCK))
         return None
     tool = ServerTool(entry["name"], entry.get("description", ""), **schemas)
-    found = PinnedTool(tool, entry.get("as"), tool.digest)
+    found = PinnedTool(tool, entry.get("as"))
     problem = _find_tool_problem(entry, found)
     if problem is not None:
         where, message = problem
@@ -190,7 +237,8 @@ def _find_tool_problem(entry: Mapping[str, Any], found: PinnedTool) -> tuple[str
         return "digest", "the digest does not match: this entry was edited by hand"
     if not is_fitting_name(found.shown_name):
         return "name", "models cannot call a tool by this name: it needs `as:`, of letters, digits, _ and -"
-    return None
+    problem = find_schema_problem(found.tool.input_schema)
+    return None if problem is None else ("input_schema", f"this schema cannot be used: {problem}")
 
 
 def _parse_schema(text: str) -> dict[str, Any] | None:
@@ -211,7 +259,7 @@ def dump_tool(pinned: PinnedTool) -> dict[str, str]:
     entry["input_schema"] = format_schema(tool.input_schema)
     if tool.output_schema is not None:
         entry["output_schema"] = format_schema(tool.output_schema)
-    return entry | {"digest": tool.digest}
+    return entry | {"digest": pinned.digest}
 
 
 def format_schema(schema: Mapping[str, Any]) -> str:

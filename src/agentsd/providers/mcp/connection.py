@@ -50,6 +50,11 @@ class McpConnection:
         """Return whether a session is open."""
         return self._session is not None and not self._session.ended
 
+    @property
+    def is_stale(self) -> bool:
+        """Return whether the server has said that its tools have changed since they were listed."""
+        return self._session is not None and self._session.is_stale
+
     async def list_tools(self, seconds: float | None = None) -> tuple[ServerTool, ...]:
         """Return the tools that the server lists now. Raises ``McpFailure``."""
         wait = seconds or self._target.seconds

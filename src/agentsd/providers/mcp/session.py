@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import PARSE_ERROR, CallToolResult, Implementation, InputRequiredResult
+from mcp_types import (
+    PARSE_ERROR,
+    CallToolResult,
+    Implementation,
+    InputRequiredResult,
+    ToolListChangedNotification,
+)
 from pydantic import ValidationError
 
 from agentsd import __version__
@@ -32,11 +39,26 @@ CLOSE_SECONDS = 10.0
 _Value = TypeVar("_Value")
 
 
+@dataclass(slots=True)
+class Notices:
+    """What a server has said unasked, as far as anybody here wants to know."""
+
+    tools_changed: bool = False
+
+    async def take(self, message: object) -> None:
+        """Take one notification, or an error of the SDK's stream."""
+        if isinstance(message, ToolListChangedNotification):
+            self.tools_changed = True
+
+
 class McpSession:
     """Session with one server, open until ``aclose``."""
 
-    def __init__(self, client: Client, task: asyncio.Task[None], closing: asyncio.Event) -> None:
+    def __init__(
+        self, client: Client, task: asyncio.Task[None], closing: asyncio.Event, notices: Notices
+    ) -> None:
         self._client = client
+        self._notices = notices
         self._task = task
         self._closing = closing
         self._busy = 0
@@ -48,8 +70,14 @@ class McpSession:
         """Return whether the session cannot be used any more."""
         return self._task.done() or self._closing.is_set()
 
+    @property
+    def is_stale(self) -> bool:
+        """Return whether the server has said that its tools are others than those listed last."""
+        return self._notices.tools_changed
+
     async def list_tools(self, seconds: float) -> tuple[ServerTool, ...]:
         """Return all tools of the server as it lists them now. Raises ``McpFailure``."""
+        self._notices.tools_changed = False
         return await self._run(self._list_pages, seconds)
 
     async def _list_pages(self) -> tuple[ServerTool, ...]:
@@ -107,18 +135,20 @@ async def open_session(
     opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
     closing = asyncio.Event()
     transport = GuardedTransport(claim, url, headers, timeouts)
-    exchange = Exchange()
-    task = asyncio.create_task(_hold(url, transport, exchange, opened, closing), name="mcp session")
+    exchange, notices = Exchange(), Notices()
+    holding = _hold(url, transport, exchange, opened, closing, notices)
+    task = asyncio.create_task(holding, name="mcp session")
+    waiting: list[asyncio.Future[Any]] = [opened, task]
     try:
         async with asyncio.timeout(timeouts.whole):
-            await asyncio.wait([opened, task], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     except TimeoutError:
         exchange.note("timeout")
     except asyncio.CancelledError:
         task.cancel()
         raise
     if opened.done() and not opened.cancelled():
-        return McpSession(opened.result(), task, closing)
+        return McpSession(opened.result(), task, closing, notices)
     task.cancel()
     await asyncio.wait({task})
     raise exchange.failure or McpFailure("invalid_result")
@@ -130,6 +160,7 @@ async def _hold(
     exchange: Exchange,
     opened: asyncio.Future[Client],
     closing: asyncio.Event,
+    notices: Notices,
 ) -> None:
     """Hold the SDK's client open until ``closing``; what it raises is noted, and never leaves."""
     EXCHANGE.set(exchange)
@@ -140,6 +171,7 @@ async def _hold(
                 streamable_http_client(url, http_client=http, max_sse_event_size=REPLY_BYTES_MAX),
                 client_info=Implementation(name="agentsd", version=__version__),
                 cache=None,
+                message_handler=notices.take,
             ) as client,
         ):
             opened.set_result(client)

@@ -26,7 +26,8 @@ from agentsd.core.manifest.document import Document
 from agentsd.core.manifest.layers import find_borrowed_seals, merge_stored_layers
 from agentsd.core.manifest.sections import find_misdirected_secrets
 from agentsd.core.manifest.tool_checks import find_misdirected_tokens
-from agentsd.core.names import DEFAULT_OWNER
+from agentsd.core.manifest.tool_lock import ToolSettings, pin_tools
+from agentsd.core.names import DEFAULT_OWNER, strip_overlay
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import format_pointer
 from agentsd.providers.base import ProviderForbidden
@@ -77,6 +78,7 @@ class OpenedAgent:
     row: AgentRow
     head: AgentHead
     settings: Mapping[str, ProviderSettings] = field(repr=False)
+    tools: tuple[ToolSettings, ...] = field(default=(), repr=False)
 
 
 class Builder:
@@ -138,9 +140,10 @@ class Builder:
         if row.prompt is not None:
             head["system_prompt"] = row.prompt.decode("utf-8-sig", "replace")
         try:
-            return OpenedAgent(row, AgentHead.model_validate(head), settings)
+            model = AgentHead.model_validate(head)
         except ValidationError as error:
             raise _make_refusal(row, (), error) from None
+        return OpenedAgent(row, model, settings, _pin_tools(row, model))
 
     def has_client(self, kind: str, settings: ProviderSettings) -> bool:
         """Return whether this program can run the vendor; for some it has the settings only."""
@@ -210,6 +213,18 @@ class Builder:
         for token in find_misdirected_tokens(opened.value, opened.sealed, self._trusted):
             message = f"{row.path}: {format_pointer(token.pointer)}: {token.message}"
             raise DocumentRefused("SecretDestination", message, hint=token.hint)
+
+
+def _pin_tools(row: AgentRow, head: AgentHead) -> tuple[ToolSettings, ...]:
+    """Return the settings of the agent's tools. Raises ``DocumentRefused`` for a lock that does not fit."""
+    if not head.tools:
+        return ()
+    locks = {strip_overlay(one.path): one.data for one in row.locks if one.data is not None}
+    try:
+        return pin_tools(head.tools, row.path, locks)
+    except InvalidManifests as error:
+        message = f"{row.path}: {error.violations[0].message}"
+        raise DocumentRefused("ToolLock", message, hint=error.violations[0].hint) from None
 
 
 def _build_guarded(name: str, build: Callable[[], T]) -> T:

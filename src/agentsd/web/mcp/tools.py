@@ -122,7 +122,7 @@ async def ask_agent(request: web.Request, wanted: AskArguments) -> dict[str, Any
     async with lease_agent(request, find_agent(request, wanted.agent)) as agent:
         with record_turn(request, agent, "chat", body) as turn:
             grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
-            whole = await chat.complete_chat(agent, grounded)
+            whole = await chat.complete_chat(agent, grounded, turn.tools)
             turn.take(whole)
         answer = {"agent": agent.slug, "version": agent.version, "answer": _find_text(whole)}
         cited = rag.add_citations(whole, passages)
