@@ -127,7 +127,7 @@ async def test_results_that_are_too_long_or_slow(sessions: HttpSessions) -> None
         return str(arguments["word"]) * 100_000
 
     async with McpServer() as server, source_of(sessions, server.url, timeout_seconds=0.5) as source:
-        add, loud = source.tools
+        _, loud = source.tools
         await source.prepare()
         server.tools["shout.loud"] = ServedTool("Says a word louder.", WORD_SCHEMA, repeat)
         assert (await loud.run({"word": "long"}, {})).outcome == "too_large"

@@ -41,7 +41,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(slots=True)
 class Notices:
-    """What a server has said unasked, as far as anybody here wants to know."""
+    """Notifications of a server, as far as they are of use here."""
 
     tools_changed: bool = False
 

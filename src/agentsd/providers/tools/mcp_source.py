@@ -116,7 +116,7 @@ class McpTool:
             entry.confirm,
             entry.timeout_seconds,
         )
-        self._source = source
+        self.source = source
 
     def compare(self, listed: ServerTool | None) -> None:
         """Take the tool away where the server's own differs from the pinned one; else offer it."""
@@ -124,12 +124,12 @@ class McpTool:
 
     async def run(self, arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> ToolResult:
         """Call the tool and return its answer. Never raises for the server."""
-        began, source = perf_counter(), self._source
+        began, source = perf_counter(), self.source
         outcome, text = await self._call(arguments)
         return ToolResult(outcome, source.redactor.redact(text), (perf_counter() - began) * 1000)
 
     async def _call(self, arguments: Mapping[str, Any]) -> tuple[ToolOutcome, str]:
-        source, seconds = self._source, self.definition.timeout_seconds
+        source, seconds = self.source, self.definition.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
                 await source.prepare()
