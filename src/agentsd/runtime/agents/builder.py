@@ -28,6 +28,8 @@ from agentsd.core.manifest.sections import find_misdirected_secrets
 from agentsd.core.manifest.tool_checks import find_misdirected_tokens
 from agentsd.core.manifest.tool_lock import ToolSettings, pin_tools
 from agentsd.core.names import DEFAULT_OWNER, strip_overlay
+from agentsd.core.text.agent_texts import AgentTexts, compile_texts
+from agentsd.core.text.template import InvalidTemplate
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import format_pointer
 from agentsd.providers.base import ProviderForbidden
@@ -78,6 +80,7 @@ class OpenedAgent:
     row: AgentRow
     head: AgentHead
     settings: Mapping[str, ProviderSettings] = field(repr=False)
+    texts: AgentTexts | None = field(default=None, repr=False)
     tools: tuple[ToolSettings, ...] = field(default=(), repr=False)
 
 
@@ -140,10 +143,10 @@ class Builder:
         if row.prompt is not None:
             head["system_prompt"] = row.prompt.decode("utf-8-sig", "replace")
         try:
-            model = AgentHead.model_validate(head)
+            checked = AgentHead.model_validate(head)
         except ValidationError as error:
             raise _make_refusal(row, (), error) from None
-        return OpenedAgent(row, model, settings, _pin_tools(row, model))
+        return OpenedAgent(row, checked, settings, _compile_texts(row, checked), _pin_tools(row, checked))
 
     def has_client(self, kind: str, settings: ProviderSettings) -> bool:
         """Return whether this program can run the vendor; for some it has the settings only."""
@@ -249,6 +252,16 @@ def _check_uncovered_seals(row: AgentRow, opened: OpenedDocument) -> None:
             f"{row.path}: {format_pointer(strays[0])} looks sealed, but the file's seal does not cover it"
         )
         raise DocumentRefused("SealStray", message, hint=f"run: agentsd validate {row.path}")
+
+
+def _compile_texts(row: AgentRow, head: AgentHead) -> AgentTexts | None:
+    """Compile the agent's templates; refuse one with a placeholder that a sealed text hid from a sync."""
+    try:
+        return compile_texts(head)
+    except InvalidTemplate:
+        message = f"a text of {row.slug} has a placeholder without a variable"
+        hint = f"run: agentsd validate {row.path}"
+        raise DocumentRefused("InvalidManifest", message, hint=hint) from None
 
 
 def _measure_document(row: AgentRow) -> int:

@@ -9,10 +9,12 @@ again was not run before.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
+from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LLM, LiveAgent, ProviderEmpty
 from agentsd.providers.tool import ToolDefinition, ToolResult
 from agentsd.services.tools.events import (
@@ -24,6 +26,7 @@ from agentsd.services.tools.events import (
     make_event_chunk,
 )
 from agentsd.services.tools.executor import execute_call, make_content
+from agentsd.services.tools.handoff import drop_handoff_calls
 from agentsd.services.tools.hidden_rounds import HiddenRound
 from agentsd.services.tools.offer import ToolOffer, make_offer, relax_choice
 from agentsd.services.tools.round_calls import RoundAnswer
@@ -35,6 +38,8 @@ CALLS_PER_ROUND_MAX = 16
 PARAGRAPH = "\n\n"
 """What stands between the texts of two rounds."""
 
+_log = logging.getLogger(__name__)
+
 
 def open_rounds(
     agent: LiveAgent, llm: LLM, request: Mapping[str, Any], turn: ToolTurn | None
@@ -43,8 +48,13 @@ def open_rounds(
 
     ``request``: for the vendor. Raises ``InvalidChat``.
     """
-    offer = make_offer(agent.tools, request)
-    return ToolRounds(agent, llm, offer, request, turn or ToolTurn()) if offer is not None else None
+    turn = turn or ToolTurn()
+    handoffs = turn.switch.make_tools(agent) if turn.switch is not None else ()
+    offer = make_offer((*agent.tools, *handoffs), request)
+    if offer is None:
+        return None
+    turn.variables = agent.values
+    return ToolRounds(agent, llm, offer, request, turn)
 
 
 class ToolRounds:
@@ -67,6 +77,7 @@ class ToolRounds:
 
     async def stream(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the chunks of the whole turn, and its events."""
+        await self._begin_consents()
         async with aclosing(self._run_approved()) as events:
             async for event in events:
                 yield make_event_chunk(event)
@@ -82,6 +93,8 @@ class ToolRounds:
             async with aclosing(self._settle_round(one, ended=ended)) as events:
                 async for event in events:
                     yield make_event_chunk(event)
+            if self._hand_over():
+                return
             if ended:
                 break
         yield self._make_last_chunk(one, begun=begun)
@@ -90,6 +103,7 @@ class ToolRounds:
 
     async def complete(self) -> dict[str, Any]:
         """Return the whole answer; the events are in the turn."""
+        await self._begin_consents()
         async with aclosing(self._run_approved()) as events:
             async for _ in events:
                 continue
@@ -105,8 +119,28 @@ class ToolRounds:
             async with aclosing(self._settle_round(one, ended=ended)) as events:
                 async for _ in events:
                     continue
-            if ended:
+            if self._hand_over() or ended:
                 return self._make_whole(answer, one, calls, texts)
+
+    def _hand_over(self) -> bool:
+        """Return whether another agent takes over after this round; leave it what it needs."""
+        switch = self._turn.switch
+        if switch is None or switch.taken is None:
+            return False
+        tools = self._offer.server.values()
+        names = frozenset(one.definition.name for one in tools if one.definition.kind == "handoff")
+        switch.rounds, switch.usage = drop_handoff_calls(self._hidden, names), self._usage
+        return True
+
+    async def _begin_consents(self) -> None:
+        """Let what the user was asked in the turn before be done in this one."""
+        asks = any(tool.definition.confirm for tool in self._offer.server.values())
+        if asks and self._turn.consents is not None and not self._turn.consents_begun:
+            self._turn.consents_begun = True  # an agent that takes over goes on with the same turn
+            try:
+                await self._turn.consents.begin_turn()
+            except AgentsdError as error:  # then nothing is granted
+                _log.warning("consent cannot be looked up", extra={"error": type(error).__name__})
 
     # One round
 
@@ -161,6 +195,8 @@ class ToolRounds:
         calls: list[ToolCall] = [call.as_call() for call in one.held] if mixed or not ended else []
         results: dict[str, ToolEnded] = {}
         self._left -= 1
+        if self._turn.switch is not None:
+            self._turn.switch.begin_round(blocked=mixed)
         async with aclosing(self._run_calls(calls)) as events:
             async for event in events:
                 if isinstance(event, ToolEnded):
@@ -222,6 +258,9 @@ class ToolRounds:
             await self._leave_calls({task: running[task] for task in waiting if not task.done()})
 
     async def _execute(self, call: ToolCall) -> ToolEnded:
+        definition = self._find_definition(call)
+        if call in self._turn.approved and not (definition and definition.confirm):
+            return ToolEnded(call, ToolResult("refused", "nobody was asked about this call"), definition)
         return await execute_call(self._agent, self._offer.server, call, self._turn)
 
     async def _leave_calls(self, left: Mapping[asyncio.Future[ToolEnded], ToolCall]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 from aiohttp import web
 
+from agentsd.core.manifest.chunks import Passage
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.resilience.attempts import Attempts, open_attempts
+from agentsd.services import chat, rag
+from agentsd.services.handover import follow_answer, follow_stream
+from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.turn_records.record import (
     Channel,
@@ -24,10 +27,7 @@ from agentsd.services.turn_records.record import (
 )
 from agentsd.services.voicebot.conversation import make_id
 from agentsd.web.context import TURN_SINKS
-from agentsd.web.openai.chat_tools import make_tool_turn
-
-CONVERSATION_HEADER = "X-Conversation-Id"
-_CONVERSATION = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+from agentsd.web.openai.chat_tools import make_tool_turn, read_conversation
 
 
 class ChatTurn:
@@ -55,6 +55,22 @@ class ChatTurn:
         self._first: float | None = None
         self._usage: Mapping[str, Any] | None = None
 
+    @property
+    def switch(self) -> HandoffSwitch | None:
+        """Return the hand-offs of the turn; None for an agent that has none."""
+        return self.tools.switch if self.tools is not None else None
+
+    @property
+    def serving(self) -> LiveAgent:
+        """Return the agent that answers now."""
+        switch = self.switch
+        return self._agent if switch is None or switch.serving is None else switch.serving
+
+    def set_request(self, body: Mapping[str, Any]) -> None:
+        """Note what the client asks, for an agent that takes over."""
+        if self.switch is not None:
+            self.switch.body = body
+
     def take(self, answer: Mapping[str, Any]) -> None:
         """Note a chunk of the answer, or all of it."""
         if self._first is None:
@@ -81,13 +97,38 @@ class ChatTurn:
         )
 
 
+def stream_answer(
+    turn: ChatTurn, agent: LiveAgent, body: Mapping[str, Any], passages: Sequence[Passage] = ()
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Return the chunks of the answer to ``body``, of all agents that give it; errors as of a chat."""
+    chunks = rag.cite_stream(chat.stream_chat(agent, body, turn.tools), passages)
+    if turn.tools is None or turn.switch is None:
+        return chunks
+    return follow_stream(agent, chunks, turn.tools)
+
+
+async def complete_answer(
+    turn: ChatTurn, agent: LiveAgent, body: Mapping[str, Any], passages: Sequence[Passage] = ()
+) -> dict[str, Any]:
+    """Return the whole answer to ``body``, of all agents that give it."""
+    try:
+        whole = rag.add_citations(await chat.complete_chat(agent, body, turn.tools), passages)
+        if turn.tools is not None and turn.switch is not None:
+            whole = await follow_answer(agent, whole, turn.tools)
+    finally:
+        if turn.switch is not None:
+            await turn.switch.aclose()
+    turn.take(whole)
+    return whole
+
+
 @contextmanager
 def record_turn(
     request: web.Request, agent: LiveAgent, channel: Channel, body: Mapping[str, Any]
 ) -> Iterator[ChatTurn]:
     """Record what happens within the context as one turn."""
     with open_attempts() as attempts:
-        tools = make_tool_turn(request, agent)
+        tools = make_tool_turn(request, agent, body)
         turn = ChatTurn(agent, channel, find_conversation(request, body), attempts, tools)
         try:
             yield turn
@@ -100,9 +141,5 @@ def record_turn(
 
 
 def find_conversation(request: web.Request, body: Mapping[str, Any]) -> str:
-    """Return the client's id of the conversation (header or ``metadata.conversation_id``), or a new one."""
-    metadata = body.get("metadata")
-    given = request.headers.get(CONVERSATION_HEADER)
-    if given is None and isinstance(metadata, Mapping):
-        given = metadata.get("conversation_id")
-    return given if isinstance(given, str) and _CONVERSATION.fullmatch(given) else make_id("conv")
+    """Return the client's id of the conversation, or a new one."""
+    return read_conversation(request, body) or make_id("conv")
