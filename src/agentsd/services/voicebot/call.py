@@ -222,6 +222,8 @@ class Call:
             else:
                 turn.utterance.resume()
             turn.speech_ms = ear.speech_ms
+            if ear.stirring:
+                turn.voiced_at = self._clock()
             runner.consider(turn)
         confirmed = turn is not None and turn.state.confirmed
         if ear.stirring and not confirmed and runner.answering:

@@ -477,7 +477,9 @@ class TurnRunner:
     def _report(self, turn: CallTurn) -> None:
         """Report the end of a turn, and hand it to the sinks."""
         record = make_call_record(self.id, turn, self._clock())
-        self._events.push(ev.TurnEnded(record))
+        item = turn.utterance.item if turn.utterance is not None else None
+        answer = turn.answer.id if turn.answer is not None else None
+        self._events.push(ev.TurnEnded(record, item, answer, turn.ask.label))
         if self._sinks is not None:
             self._sinks.put(record)
 
