@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import web
 
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
+from agentsd.services.tools.hidden_rounds import HiddenRoundStore
 from agentsd.services.turn_records.sinks import TurnSinks
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
@@ -25,6 +26,7 @@ from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.request import request_middleware
 from agentsd.web.openai import chat_completions as chat
 from agentsd.web.openai import completions, embeddings, models, speech, transcriptions
+from agentsd.web.openai.chat_tools import HIDDEN_ROUNDS
 from agentsd.web.openai.realtime import endpoint as realtime
 from agentsd.web.openai.responses import endpoint as responses
 from agentsd.web.openai.responses.store import ResponseStore
@@ -35,6 +37,7 @@ from agentsd.web.rest.agents import files, revisions, values
 from agentsd.web.rest.agents import probe as testing
 from agentsd.web.rest.agents import read as agents
 from agentsd.web.rest.agents import select as selection
+from agentsd.web.rest.agents import tools as agent_tools
 from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
@@ -60,6 +63,7 @@ def create_app(parts: AppContext) -> web.Application:
     app[sync.RUN_CHANGES] = RunChangesCache()
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[responses.RESPONSES] = ResponseStore()
+    app[HIDDEN_ROUNDS] = HiddenRoundStore()
     app[CLOSING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
@@ -77,6 +81,7 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *agents.make_routes(),
         *writing.make_routes(),
         *testing.make_routes(),
+        *agent_tools.make_routes(),
         *selection.make_routes(),
         *session.make_routes(),
         *revisions.make_routes(),

@@ -25,6 +25,7 @@ from agentsd.control.validation.seals import check_seal_form, find_claimed_field
 from agentsd.control.validation.semantics import check_completeness, check_semantics
 from agentsd.control.validation.text_extraction import Extraction, Known, extract_in_worker, recall_passages
 from agentsd.control.validation.user_file import check_user, parse_user
+from agentsd.control.validation.variables import check_placeholders, check_variables, list_links
 from agentsd.core.errors import (
     InvalidManifests,
     KeyServiceForbidden,
@@ -42,6 +43,7 @@ from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.layers import merge_layers
 from agentsd.core.manifest.schema_validation import Validator
 from agentsd.core.manifest.sections import find_misdirected_secrets, iter_providers
+from agentsd.core.manifest.tool_checks import find_misdirected_tokens
 from agentsd.core.manifest.user import User
 from agentsd.core.masker import Masker
 from agentsd.core.names import DEFAULTS_FILE, USER_FILE
@@ -311,11 +313,12 @@ class Checker:
             violations += (*check_semantics(document, self._limits), *check_merge_rules(document))
             named = resolve_attachments(document, beside, read)
             violations += named.problems
+            violations += check_variables(document, named.attachments.prompt)
         unread = tuple(named.unread)
         if filter_errors(violations):
             return CheckResult(file.path, violations=tuple(violations), pending=named.passing, unread=unread)
         attachments = replace(named.attachments, layers=make_layer_attachments(files))
-        manifest, warnings = build_manifest(document, file.digest, attachments)
+        manifest, warnings = build_manifest(document, file.digest, attachments, list_links(document))
         warnings = (*warnings, *check_completeness(document))
         opened = self._opened(CheckResult(file.path, manifest, violations=warnings), document)
         return replace(opened, unread=unread)
@@ -380,6 +383,10 @@ class Checker:
         for pointer, wrong in wrong_fields:
             message = f"{format_pointer(pointer)} would send this section's secret to {wrong.origin}"
             yield document.violation(pointer, "secret-destination", message, wrong.remedy)
+        known = None if value is document.value else sealed  # until it is opened
+        for token in find_misdirected_tokens(value, known, self._trusted):
+            message = f"{format_pointer(token.pointer)}: {token.message}"
+            yield document.violation(token.pointer, "secret-destination", message, token.hint)
 
     def _settings_of(self, pointer: Pointer, section: Mapping[str, Any]) -> type[ProviderSettings]:
         return self._catalog.vendor(str(pointer[0]), section["provider"]).settings
@@ -388,6 +395,7 @@ class Checker:
         """Check that sealed values, once opened, fit their fields as plain ones must."""
         head = {key: value for key, value in opened.items() if key not in SECTIONS}
         yield from _find_misfits(document, (), AgentHead, head)
+        yield from check_placeholders(document, opened)
         for pointer, section in iter_providers(opened):
             yield from _find_misfits(document, pointer, self._settings_of(pointer, section), section)
 

@@ -16,9 +16,16 @@ from typing import Any, Protocol
 from agentsd.audio import turn_model
 from agentsd.core.errors import StoreError
 from agentsd.core.manifest.agent import AgentHead, AgentRow
+from agentsd.providers.schema import ProviderSettings
 from agentsd.runtime.agents.builder import Builder, DocumentRefused, OpenedAgent, ParsedDocument
 from agentsd.runtime.agents.cooperative import CooperativeYield
-from agentsd.runtime.agents.leases import BuiltAgent, ProviderPool, make_live_agent
+from agentsd.runtime.agents.leases import (
+    BuiltAgent,
+    ProviderPool,
+    SharedSettings,
+    list_tool_settings,
+    make_live_agent,
+)
 from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.telemetry import Metrics
 
@@ -127,11 +134,12 @@ class Resolver:
 
     def _build(self, wanted: AgentRow, recipe: OpenedAgent) -> BuiltAgent:
         """Build the agent: its identity is the wanted row's, its content the opened document's."""
-        usable = {
+        usable: dict[str, SharedSettings] = {
             kind: settings
             for kind, settings in recipe.settings.items()
             if self._builder.has_client(kind, settings)
         }
+        usable |= list_tool_settings(recipe.head.tools)
         boxes = self._boxes.take_all(wanted.id, usable, wanted.owner)
         return BuiltAgent(make_live_agent(merge_agent_fields(wanted, recipe), boxes), boxes, self._boxes)
 
@@ -198,7 +206,19 @@ def merge_agent_fields(wanted: AgentRow, recipe: OpenedAgent) -> dict[str, Any]:
         "sources": recipe.row.sources,
         "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},
         "client_options": frozenset(getattr(recipe.settings.get("llm"), "client_options", None) or ()),
+        "texts": recipe.texts,
+        "own_settings": {} if recipe.head.overrides is None else list_own_settings(recipe.settings),
     }
+
+
+def list_own_settings(settings: Mapping[str, ProviderSettings]) -> dict[str, Any]:
+    """Return the values of an agent's sections that clients override in other agents, by OpenAI's names."""
+    llm, tts = settings.get("llm"), settings.get("tts")
+    found = {name: getattr(llm, name, None) for name in ("temperature", "top_p", "max_tokens")}
+    found |= getattr(llm, "extra_body", None) or {}
+    found |= {"voice": getattr(tts, "voice", None) or getattr(tts, "voice_id", None)}
+    found |= {"speed": getattr(tts, "speed", None)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _find_last_good(row: AgentRow, previous: SnapshotEntry | None) -> AgentRow | None:

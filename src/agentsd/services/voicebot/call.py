@@ -397,7 +397,7 @@ class Call:
         elif self._silence.prompts < idle.times:
             self._silence.prompts += 1
             self._silence.reset(now)
-            self._start(CallTurn(self._ref, self._preferences, says=idle.say))
+            self._start(CallTurn(self._ref, self._preferences, breaks_silence=True))
         elif idle.then == "hang_up":
             self._closing = True
             await self.runner.end_call("idle")
@@ -473,7 +473,7 @@ class Call:
     def _start(self, turn: CallTurn) -> CallTurn:
         if len(self.runner.turns) >= TURNS_MAX:
             raise CallRefused("too many turns are in progress", code="rate_limit_exceeded", hint="wait")
-        turn.asked_at = None if turn.greets or turn.says else self._clock()
+        turn.asked_at = None if turn.greets or turn.breaks_silence else self._clock()
         self.runner.start(turn)
         return turn
 

@@ -17,11 +17,14 @@ from typing import Any
 from agentsd.core.errors import AgentsdError, AgentUnavailable
 from agentsd.core.manifest.turn import Interrupt
 from agentsd.core.manifest.turn import Turn as TurnSettings
+from agentsd.core.manifest.variables import Variable
 from agentsd.core.text.spoken_words import count_words, is_echo, is_ignored
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.providers.resilience.attempts import open_attempts
+from agentsd.services.overrides import OverridePolicy
 from agentsd.services.turn_records.record import TurnAgent
 from agentsd.services.turn_records.sinks import TurnSinks
+from agentsd.services.variables import carry_values
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.call_record import make_call_record
@@ -76,6 +79,8 @@ class ServingAgent:
         self.voiced = agent.tts is not None
         self.partials = bool(getattr(agent.stt, "partials", False))
         self.turn, self.greeting = settle_detection(agent.spec.turn), agent.spec.greeting
+        self.variables: Mapping[str, Variable] = agent.spec.variables or {}
+        self.policy = OverridePolicy.of(agent)
         self.listens_by, self.language = agent.provider_names.get("stt"), agent.spec.language
         return before != (self.agent, self.version)
 
@@ -189,7 +194,8 @@ class TurnRunner:
     async def _run(self, turn: CallTurn) -> None:
         try:
             with open_attempts() as turn.attempts:
-                async with self.leases.lease(turn.ref) as agent:
+                async with self.leases.lease(turn.ref) as leased:
+                    agent = carry_values(leased, turn.preferences.variables, "session.variables")
                     turn.agent = TurnAgent(agent.id, agent.slug, agent.owner, agent.version, agent.commit)
                     if self.serving.change(agent):
                         self._events.push(ev.AgentServes(agent.slug, agent.version))
@@ -319,7 +325,7 @@ class TurnRunner:
         silences = self._settings(turn).interruption.enabled
         for other in self.turns[: self.turns.index(turn)]:  # words that come late stop nothing newer
             waits = other.pending and other.state.phase is not Phase.ANSWERING
-            by_itself = other.greets or other.says or not other.ask.kept
+            by_itself = other.greets or other.breaks_silence or not other.ask.kept
             if waits and not by_itself and (silences or other.utterance is not None):
                 self.debt = Debt("answer")
                 self.advance(other, Superseded())
@@ -353,7 +359,7 @@ class TurnRunner:
 
     async def _take_floor(self, agent: LiveAgent, turn: CallTurn) -> None:
         """Answer, if that is wanted or owed, and report the end."""
-        if turn.greets and not agent.spec.greeting:
+        if _find_saying(agent, turn) == "":  # the manifest has no such sentence any more
             return
         asks_again = turn.state.verdict == "failed" and agent.spec.on_error is not None
         owed = turn.ask.kept and self._is_owed(turn, resume=not asks_again)
@@ -400,8 +406,9 @@ class TurnRunner:
         self, agent: LiveAgent, turn: CallTurn, debt: Debt | None
     ) -> str | AsyncIterator[dict[str, Any]]:
         """Return what is said: a sentence of the manifest, the rest of an answer, or the model's words."""
-        if turn.greets or turn.says:
-            return turn.says or agent.spec.greeting
+        saying = _find_saying(agent, turn)
+        if saying is not None:
+            return saying
         if not turn.state.answers_own and debt is not None and debt.cut is not None:
             rest = debt.cut.rest()
             if rest is not None:
@@ -487,6 +494,15 @@ class TurnRunner:
         self._events.push(ev.TurnEnded(record, item, answer, turn.ask.label))
         if self._sinks is not None:
             self._sinks.put(record)
+
+
+def _find_saying(agent: LiveAgent, turn: CallTurn) -> str | None:
+    """Return the sentence of the manifest that a turn says instead of the model's answer; None for others."""
+    if turn.greets:
+        return agent.spec.greeting
+    if turn.breaks_silence:
+        return agent.spec.turn.idle.say if agent.spec.turn.idle else ""
+    return None
 
 
 def _is_of_answer(event: ev.CallEvent) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
@@ -13,6 +12,7 @@ from aiohttp import web
 
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.resilience.attempts import Attempts, open_attempts
+from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.turn_records.record import (
     Channel,
     TurnAgent,
@@ -23,18 +23,26 @@ from agentsd.services.turn_records.record import (
 )
 from agentsd.services.voicebot.conversation import make_id
 from agentsd.web.context import TURN_SINKS
-
-CONVERSATION_HEADER = "X-Conversation-Id"
-_CONVERSATION = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+from agentsd.web.openai.chat_tools import make_tool_turn, read_conversation
 
 
 class ChatTurn:
     """Turn of a request that is under way."""
 
-    __slots__ = ("_agent", "_attempts", "_began", "_channel", "_conversation", "_first", "_usage", "error")
+    __slots__ = (
+        "_agent", "_attempts", "_began", "_channel", "_conversation", "_first", "_usage", "error", "tools",
+    )  # fmt: skip
 
-    def __init__(self, agent: LiveAgent, channel: Channel, conversation: str, attempts: Attempts) -> None:
+    def __init__(
+        self,
+        agent: LiveAgent,
+        channel: Channel,
+        conversation: str,
+        attempts: Attempts,
+        tools: ToolTurn | None = None,
+    ) -> None:
         self.error: BaseException | None = None
+        self.tools = tools  # None: the agent has none
         self._agent = agent
         self._channel = channel
         self._conversation = conversation
@@ -64,6 +72,7 @@ class ChatTurn:
             TurnUsage(*read_token_usage(self._usage)),
             self._attempts.answered,
             tuple(self._attempts.failed),
+            self.tools.uses if self.tools else (),
             error=None if error is None or left else type(error).__name__,
         )
 
@@ -74,7 +83,8 @@ def record_turn(
 ) -> Iterator[ChatTurn]:
     """Record what happens within the context as one turn."""
     with open_attempts() as attempts:
-        turn = ChatTurn(agent, channel, find_conversation(request, body), attempts)
+        tools = make_tool_turn(request, agent, body)
+        turn = ChatTurn(agent, channel, find_conversation(request, body), attempts, tools)
         try:
             yield turn
         except BaseException as error:
@@ -86,9 +96,5 @@ def record_turn(
 
 
 def find_conversation(request: web.Request, body: Mapping[str, Any]) -> str:
-    """Return the client's id of the conversation (header or ``metadata.conversation_id``), or a new one."""
-    metadata = body.get("metadata")
-    given = request.headers.get(CONVERSATION_HEADER)
-    if given is None and isinstance(metadata, Mapping):
-        given = metadata.get("conversation_id")
-    return given if isinstance(given, str) and _CONVERSATION.fullmatch(given) else make_id("conv")
+    """Return the client's id of the conversation, or a new one."""
+    return read_conversation(request, body) or make_id("conv")
