@@ -1,24 +1,39 @@
-"""Turn-taking of Pipecat, for an interpreter that has it: ``python pipecat_turns.py FOLDER AT_A_TIME``.
+"""Turn-taking of Pipecat, for an interpreter that has it: ``python pipecat_turns.py FOLDER MODEL_MS``.
 
 The set-up that its documents recommend: Silero with ``stop_secs`` 0.2, and the default strategies of user
 turns, Smart Turn v3 among them. FOLDER has ``cases.json``, a list of ``{"file", "words": [[from, to]]}`` in
-ms, and the sounds (16,000 Hz, 16 bits, mono), which are played in real time. The recogniser is one that is
-never late: at each pause that Pipecat notices, the words before it are there, and final. Prints one line of
-JSON for each case.
+ms, and the sounds (16,000 Hz, 16 bits, mono). The sound's own clock counts, not the machine's: an opinion of
+the model comes MODEL_MS later. The recogniser is one that is never late: at each pause that Pipecat notices,
+the words before it are there, and final. Prints one line of JSON for each case.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import selectors
 import sys
 import time
 from pathlib import Path
 
-from loguru import logger
-from pipecat.audio.vad.silero import SileroVADAnalyzer
-from pipecat.audio.vad.vad_analyzer import VADParams
-from pipecat.frames.frames import (
+
+class SoundClock:
+    """Time as the sound counts it, in seconds; Pipecat takes it for the machine's."""
+
+    now = 1000.0
+
+    @classmethod
+    def read(cls):
+        """Return the present time."""
+        return cls.now
+
+
+time.time = time.monotonic = SoundClock.read  # before Pipecat is imported, which keeps references
+
+from loguru import logger  # noqa: E402
+from pipecat.audio.vad.silero import SileroVADAnalyzer  # noqa: E402
+from pipecat.audio.vad.vad_analyzer import VADParams  # noqa: E402
+from pipecat.frames.frames import (  # noqa: E402
     EndFrame,
     InputAudioRawFrame,
     StartFrame,
@@ -26,17 +41,53 @@ from pipecat.frames.frames import (
     TranscriptionFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.processors.audio.vad_processor import VADProcessor
-from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.services.stt_latency import DEEPGRAM_TTFS_P99
-from pipecat.turns.user_turn_processor import UserTurnProcessor
-from pipecat.turns.user_turn_strategies import UserTurnStrategies
-from pipecat.workers.runner import WorkerRunner
+from pipecat.pipeline.pipeline import Pipeline  # noqa: E402
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker  # noqa: E402
+from pipecat.processors.audio.vad_processor import VADProcessor  # noqa: E402
+from pipecat.processors.frame_processor import FrameProcessor  # noqa: E402
+from pipecat.services.stt_latency import DEEPGRAM_TTFS_P99  # noqa: E402
+from pipecat.turns.user_turn_processor import UserTurnProcessor  # noqa: E402
+from pipecat.turns.user_turn_strategies import UserTurnStrategies  # noqa: E402
+from pipecat.workers.runner import WorkerRunner  # noqa: E402
 
 RATE = 16_000
 FRAME_MS = 20
+MODEL = "_process_speech_segment"
+"""Name of the function that asks the end-of-turn model."""
+
+
+class Leap(selectors.DefaultSelector):
+    """Selector that does not wait for the next timer: the sound's clock leaps to it."""
+
+    def select(self, timeout=None):
+        """Return what is ready now."""
+        ready = super().select(0)
+        if not ready and timeout:
+            SoundClock.now += timeout
+        return ready
+
+
+class SoundLoop(asyncio.SelectorEventLoop):
+    """Event loop on the sound's clock. What others run in a thread is done at once."""
+
+    model_seconds = 0.0
+
+    def __init__(self):
+        super().__init__(Leap())
+
+    def time(self):
+        """Return the present time."""
+        return SoundClock.now
+
+    def run_in_executor(self, executor, func, *args):
+        """Call ``func``; the model's opinion comes later."""
+        result = self.create_future()
+        value = func(*args)
+        if getattr(func, "__name__", "") == MODEL:
+            self.call_later(self.model_seconds, result.set_result, value)
+        else:
+            result.set_result(value)
+        return result
 
 
 class Recogniser(FrameProcessor):
@@ -47,6 +98,7 @@ class Recogniser(FrameProcessor):
         self._words, self._clock, self._last = words, clock, 0.0
 
     async def process_frame(self, frame, direction):
+        """See ``FrameProcessor``."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame):
@@ -57,14 +109,13 @@ class Recogniser(FrameProcessor):
                 await self.push_frame(TranscriptionFrame("words", "caller", "", finalized=True))
 
 
-async def try_case(folder, number, case):
+async def try_case(sound, words):
     """Return when turns began and ended, in ms of the sound."""
-    sound = (folder / case["file"]).read_bytes()
     began = None
     starts, ends = [], []
 
     def clock():
-        return (time.monotonic() - began) * 1000 if began is not None else 0.0
+        return (SoundClock.now - began) * 1000 if began is not None else 0.0
 
     turns = UserTurnProcessor(user_turn_strategies=UserTurnStrategies())
 
@@ -78,7 +129,7 @@ async def try_case(folder, number, case):
 
     vad = VADProcessor(vad_analyzer=SileroVADAnalyzer(params=VADParams(stop_secs=0.2)))
     worker = PipelineWorker(
-        Pipeline([vad, Recogniser(case["words"], clock), turns]),
+        Pipeline([vad, Recogniser(words, clock), turns]),
         cancel_on_idle_timeout=False,
         enable_rtvi=False,
         params=PipelineParams(audio_in_sample_rate=RATE),
@@ -92,32 +143,29 @@ async def try_case(folder, number, case):
     async def play():
         nonlocal began
         await ready.wait()
-        began = time.monotonic()
+        began = SoundClock.now
         size = RATE * FRAME_MS // 1000 * 2
         for at in range(0, len(sound), size):
             due = began + (at + size) / (RATE * 2)
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await asyncio.sleep(max(0.0, due - SoundClock.now))
             await worker.queue_frame(InputAudioRawFrame(sound[at : at + size], RATE, 1))
         await worker.queue_frame(EndFrame())
 
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     await asyncio.gather(runner.run(), play())
-    print(json.dumps({"case": number, "starts": starts, "ends": ends}), flush=True)
+    return {"starts": starts, "ends": ends}
 
 
-async def main(folder, at_a_time):
+def main(folder, model_ms):
     """Try every case."""
     logger.remove()
-    room = asyncio.Semaphore(at_a_time)
-
-    async def one(number, case):
-        async with room:
-            await try_case(folder, number, case)
-
-    cases = json.loads((folder / "cases.json").read_text())
-    await asyncio.gather(*(one(number, case) for number, case in enumerate(cases)))
+    SoundLoop.model_seconds = model_ms / 1000
+    for number, case in enumerate(json.loads((folder / "cases.json").read_text())):
+        with asyncio.Runner(loop_factory=SoundLoop) as loop:
+            found = loop.run(try_case((folder / case["file"]).read_bytes(), case["words"]))
+        print(json.dumps({"case": number, **found}), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    main(Path(sys.argv[1]), float(sys.argv[2]))

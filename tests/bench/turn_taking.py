@@ -1,9 +1,9 @@
 """Turn-taking: cut-ins, missed ends and added wait of ``silence`` and ``smart``, and of Pipecat.
 
-All sounds are synthetic: Piper's English voice, which has an accent in German; coughs and hiss are noise.
-For agentsd the sound's own clock counts, not the machine's: an opinion of the model comes as many frames
-later as it costs. Where ``AGENTSD_BENCH_PIPECAT`` names a Python interpreter that has pipecat-ai, Pipecat's
-recommended set-up hears the same sounds, in real time (see ``pipecat_turns``); no side waits for words.
+All sounds are synthetic: Piper's English voice, which has an accent in German; coughs and hiss are noise. The
+sound's own clock counts, not the machine's: an opinion of the model comes as many frames later as it costs.
+Where ``AGENTSD_BENCH_PIPECAT`` names a Python interpreter that has pipecat-ai, Pipecat's recommended set-up
+hears the same sounds by the same clock (see ``pipecat_turns``). No side waits for words.
 """
 
 from __future__ import annotations
@@ -76,8 +76,7 @@ MISSED_MS = 1500
 """Silence after the last word from which an end counts as missed."""
 LEAD_SECONDS, TAIL_SECONDS = 0.5, 4.0
 PIPECAT = "AGENTSD_BENCH_PIPECAT"
-PIPECAT_CASES_AT_A_TIME = 6
-PIPECAT_SECONDS_MAX = 280
+PIPECAT_SECONDS_MAX = 900
 HISS_DB, NOISY_DB, COUGH_DB = -75.0, -45.0, -22.0
 
 
@@ -144,7 +143,7 @@ def run(scale: Scale) -> Sequence[Figure]:
         outcomes = asyncio.run(_try_all(cases, turn, session, frames))
         figures += _summarise(turn.detection, cases, outcomes)
     if pipecat := os.environ.get(PIPECAT):
-        figures += _summarise("Pipecat", cases, _try_pipecat(pipecat, cases))
+        figures += _summarise("Pipecat", cases, _try_pipecat(pipecat, cases, p50(cost)))
     else:
         print(f"{PIPECAT} is not set: Pipecat is not measured", file=sys.stderr)
     return [
@@ -196,7 +195,7 @@ def _try_case(case: Case, turn: Turn, model: LateModel) -> Outcome:
     return _judge(case, starts, ends, last_ms, over_ms, model.asked)
 
 
-def _try_pipecat(program: str, cases: Sequence[Case]) -> list[Outcome]:
+def _try_pipecat(program: str, cases: Sequence[Case], model_ms: float) -> list[Outcome]:
     """Let Pipecat hear the same sounds."""
     sounds = [_make_sound(case) for case in cases]
     with TemporaryDirectory(prefix="agentsd-turns-") as folder:
@@ -207,7 +206,7 @@ def _try_pipecat(program: str, cases: Sequence[Case]) -> list[Outcome]:
             listed.append({"file": file.name, "words": list(_find_words(case))})
         (Path(folder) / "cases.json").write_text(json.dumps(listed))
         script = Path(__file__).with_name("pipecat_turns.py")
-        command = [program, str(script), folder, str(PIPECAT_CASES_AT_A_TIME)]
+        command = [program, str(script), folder, str(model_ms)]
         done = subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=PIPECAT_SECONDS_MAX
         )

@@ -9,6 +9,7 @@ whatever happens; a call whose server has left is dialled again.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import sys
@@ -19,6 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import aiohttp
 
@@ -42,6 +44,10 @@ RUNTIMES = 2
 SWAPS = 5
 OUTAGE_SECONDS = 6.0
 TURN_SECONDS_MAX = 60.0
+PATIENCE_SECONDS = 50
+"""Time-outs of vendors, who do nothing wrong here: the machine may be busy."""
+NETWORK_LIMITS = ("connect_timeout_seconds", "timeout_seconds", "idle_timeout_seconds")
+TURN_LIMITS = ("first_token_seconds", "first_sound_seconds")
 BETWEEN_SECONDS = 0.3
 """Silence of a caller between two turns, at most: some are thinking when the server stops."""
 AGENT = "voice"
@@ -164,7 +170,11 @@ class House:
 
     async def sync(self, model: str) -> None:
         """Change the agent."""
-        text = self.vendors.manifest(model, id=str(derive_agent_id(AGENT)))
+        patient: dict[str, Any] = json.loads(self.vendors.manifest(model, id=str(derive_agent_id(AGENT))))
+        for kind in ("llm", "tts", "stt"):
+            patient[kind] |= dict.fromkeys(NETWORK_LIMITS, PATIENCE_SECONDS)
+        patient["turn"] = {"timeouts": dict.fromkeys(TURN_LIMITS, PATIENCE_SECONDS)}
+        text = json.dumps(patient)
         self.home.write(f"{AGENT}.yaml", text)
         done = await self.home.run("sync", AGENTSD_DATABASE_URL=self.url)
         assert done.code == 0, done.said

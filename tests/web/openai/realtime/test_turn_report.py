@@ -55,16 +55,18 @@ async def test_each_turn_is_reported_to_who_asks(bot: Stack, voices: Vendors) ->
 
 async def test_a_turn_that_no_other_event_shows_is_reported(bot: Stack, voices: Vendors) -> None:
     """A listener's "mhm" over the answer."""
-    voices.llm.delay = 0.2
+    voices.llm.delay = 0.1
     async with call(bot, "bot") as line:
         await line.update(include=ASKED)
-        await line.write("Hi.")
+        await line.write(" ".join(f"Word {number}." for number in range(60)))
         created = await line.until("response.created")
         voices.stt.words = "Mm-hmm."
-        await line.append(hum(0.25) + silence(0.8))
-        turns = {turn["reason"]: turn for turn in (await report(line), await report(line))}
-        assert turns["ignored"]["response_id"] is None
-        assert turns["answered"]["response_id"] == created["response"]["id"]
+        await line.append(silence(0.3) + hum() + silence(0.8))
+        turn = await report(line)
+        assert (turn["reason"], turn["response_id"]) == ("ignored", None)
+        await line.send("response.cancel")
+        turn = await report(line)
+        assert (turn["reason"], turn["response_id"]) == ("cancelled", created["response"]["id"])
         assert line.of("input_audio_buffer.speech_started") == []
 
 

@@ -362,7 +362,7 @@ async def test_the_agents_own_voice_interrupts_nothing(
 
 
 async def test_a_slow_transcript_is_not_answered_into_newer_speech(stack: Stack, voices: Vendors) -> None:
-    """The caller goes on before the words of the first part are known: both are answered, when both are said."""
+    """The caller goes on before the first words are known: both are answered, when both are said."""
     await serve(stack, voices, stt=batch_stt(voices), turn={"silence_ms": 300})
     voices.llm.transcripts = [(0.4, "I have a question."), (0.0, "When do you open?")]
     async with call(stack, "a") as line:
@@ -382,7 +382,7 @@ async def test_a_slow_transcript_is_not_answered_into_newer_speech(stack: Stack,
 
 
 async def test_late_words_do_not_cancel_newer_speech(stack: Stack, voices: Vendors) -> None:
-    """A word over the agent's voice is recognised after the caller has begun a question: that is answered, too."""
+    """A word over the agent is recognised when a question has begun: that is answered, too."""
     await serve(stack, voices, stt=batch_stt(voices), turn={"silence_ms": 300})
     voices.llm.transcripts = [(0.5, "Wait."), (0.8, "When do you open?")]
     voices.llm.delay = 0.05

@@ -27,6 +27,9 @@ def make_turn_frame(event: ev.TurnEnded) -> Frame:
         "agent": record.agent.slug if record.agent else None,
         "agent_version": record.agent.version if record.agent else None,
         "times_ms": _count_times(record.times),
+        "tools": [
+            {"name": one.name, "outcome": one.outcome, "ms": round(one.milliseconds)} for one in record.tools
+        ],
     }
     return {"type": "agentsd.turn.done", "turn": turn}
 

@@ -68,7 +68,7 @@ function isSound(one) {
 
 const isEntry = (one) => ["role", "who", "text", "unheard", "mark"].every((name) => typeof one?.[name] === "string")
   && Number.isFinite(one.at);
-const isTurn = (one) => typeof one?.kind === "string" && typeof one.reason === "string"
+const isTurn = (one) => typeof one?.kind === "string" && typeof one.reason === "string" && Number.isFinite(one.tools)
   && (one.times === null || typeof one.times === "object");
 
 /** A call that alone is more than we keep loses its beginning. */

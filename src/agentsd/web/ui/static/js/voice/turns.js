@@ -14,12 +14,13 @@
  * @property {number | null} sound
  * @property {string} reason why it ended, as the server reports it; "" while it has not
  * @property {Record<string, number | null> | null} times as the server reports them
+ * @property {number} tools ms of the tools that the server ran
  */
 
 /** @returns {Turn} */
 const blank = (kind, from) => ({
   kind, from, item: null, answer: null, agent: null, noticed: null, heard: null, token: null, sound: null, reason: "",
-  times: null,
+  times: null, tools: 0,
 });
 
 /** All turns of a call. `now` is a clock in ms. */
@@ -61,11 +62,11 @@ export class Turns {
   }
 
   /** Note the server's report of a turn that has ended. Sound that counted for nothing had no event before. */
-  reported({ item_id: item, response_id: answer, reason, times_ms: times, agent, agent_version: version }) {
+  reported({ item_id: item, response_id: answer, reason, times_ms: times, agent, agent_version: version, tools }) {
     const turn = this.whose(item, answer);
     if (!turn) return;
     turn.agent ??= agent && `${agent} v${version}`;
-    Object.assign(turn, { answer, reason, times });
+    Object.assign(turn, { answer, reason, times, tools: tools.reduce((sum, { ms }) => sum + ms, 0) });
   }
 
   whose(item, answer) {
@@ -80,8 +81,8 @@ export class Turns {
 }
 
 /** Return a turn as it is kept. */
-export const keptTurn = ({ kind, agent, noticed, heard, token, sound, reason, times }) => (
-  { kind, agent, noticed, heard, token, sound, reason, times });
+export const keptTurn = ({ kind, agent, noticed, heard, token, sound, reason, times, tools }) => (
+  { kind, agent, noticed, heard, token, sound, reason, times, tools });
 
 const STEPS = ["pause", "stt", "llm", "tts"];
 
@@ -90,7 +91,7 @@ const STEPS = ["pause", "stt", "llm", "tts"];
  * where they have come; what its sound took from there to the loudspeaker is the last one, `way`.
  * @returns {{ name: string, ms: number }[]}
  */
-export function stepsOf({ kind, reason, times, noticed, heard, token, sound }) {
+export function stepsOf({ kind, reason, times, tools, noticed, heard, token, sound }) {
   const ends = times
     ? [times.speech_ended, times.transcribed, times.first_token, times.first_sound]
     : [noticed, heard, token, sound];
@@ -99,7 +100,10 @@ export function stepsOf({ kind, reason, times, noticed, heard, token, sound }) {
   STEPS.forEach((name, at) => {
     const end = ends[at] ?? null;
     if (end === null || (kind === "written" && at < 2)) return;
-    steps.push({ name, ms: Math.max(0, end - before) });
+    const ms = Math.max(0, end - before);
+    const used = name === "llm" ? Math.min(tools, ms) : 0; // tools run before the answer's words
+    steps.push({ name, ms: ms - used });
+    if (used) steps.push({ name: "tool", ms: used });
     before = Math.max(before, end);
   });
   if (reason === "failed" && times.first_sound === null) {
