@@ -57,8 +57,8 @@ TRAIL = 40
 class Soak:
     """A replica, its lanes, and what became of their calls."""
 
-    def __init__(self, stack: Stack, seed: int) -> None:
-        self.stack, self.seed = stack, seed
+    def __init__(self, stack: Stack, seed: int, *, quick: bool = False) -> None:
+        self.stack, self.seed, self.quick = stack, seed, quick
         self.lanes: list[Lane] = []
         self.outcomes: list[Outcome] = []
 
@@ -75,7 +75,7 @@ class Soak:
             yield
 
     def _add(self, number: int, vendors: Vendors) -> None:
-        lane = Lane(f"lane{number}", vendors, apologises=number % 2 == 0)
+        lane = Lane(f"lane{number}", vendors, apologises=number % 2 == 0, quick=self.quick)
         extra: dict[str, Any] = {"turn": {"timeouts": {"first_token_seconds": 1, "first_sound_seconds": 1}}}
         if lane.apologises:
             extra["on_error"] = {"say": "Sorry, could you say that again?", "then": "continue"}
