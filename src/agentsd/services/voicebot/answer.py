@@ -18,6 +18,7 @@ from agentsd.core.text.sentences import find_last_start, has_sentence_end
 from agentsd.core.text.speech_text import SpeechText
 from agentsd.providers.base import TTS, LiveAgent, ProviderEmpty
 from agentsd.providers.resilience.attempts import Attempts, FirstItemLimit
+from agentsd.services.tools.events import EVENT_KEY, HandedOver, get_event
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
 from agentsd.services.voicebot.events import (
     AnswerBegan,
@@ -82,6 +83,7 @@ class Answer:
         self.aloud = aloud and agent.tts is not None
         self.open = True
         self.usage: Mapping[str, Any] | None = None
+        self.handed_over: HandedOver | None = None  # who is to go on
         self._citations: Sequence[Mapping[str, Any]] = ()
         self._events = events
         self._rate = rate
@@ -291,6 +293,9 @@ class Answer:
                 self._citations = chunk.get("citations") or self._citations
                 self._finish = extract_finish(chunk) or self._finish
                 await self._words(extract_content(chunk), speech, pieces)
+                handed_over = get_event(chunk) if EVENT_KEY in chunk else None
+                if isinstance(handed_over, HandedOver):
+                    self.handed_over = handed_over
                 for event in self._calls.take(chunk) if self.open else ():
                     await self._events.put(event)
         for event in self._calls.end(whole=True) if self.open else ():

@@ -10,13 +10,15 @@ from agentsd.services.voicebot.turns import CallTurn
 def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecord:
     """Return the record of a turn that ends ``now``."""
     answer, utterance = turn.answer, turn.utterance
+    over = utterance is None or utterance.ended.is_set()
     times = TurnTimes(
         began=turn.began,
-        speech_ended=turn.asked_at,
+        speech_ended=turn.asked_at if over else None,
         transcribed=turn.transcribed_at,
         first_token=answer.first_token_at if answer else None,
         first_sound=answer.first_sound_at if answer else None,
         ended=now,
+        last_sound=turn.voiced_at,
     )
     usage = sum_usage(
         turn.attempts.meter,

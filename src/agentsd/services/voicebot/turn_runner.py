@@ -22,11 +22,17 @@ from agentsd.core.text.spoken_words import count_words, is_echo, is_ignored
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.providers.resilience.attempts import open_attempts
 from agentsd.services.overrides import OverridePolicy
+from agentsd.services.tools.events import HandedOver
 from agentsd.services.turn_records.record import TurnAgent
 from agentsd.services.turn_records.sinks import TurnSink
-from agentsd.services.variables import carry_values
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer import Answer
+from agentsd.services.voicebot.call_handover import (
+    carry_conversation,
+    find_first_target,
+    make_next_turn,
+    prepare_agent,
+)
 from agentsd.services.voicebot.call_record import make_call_record
 from agentsd.services.voicebot.conversation import Conversation, make_id, make_messages
 from agentsd.services.voicebot.echo_guard import EchoGuard
@@ -107,6 +113,7 @@ class TurnRunner:
         self.debt: Debt | None = None
         self.closing = False
         self.leases = leases
+        self.handed_to: str | None = None  # agent that took the call over, until the client names another
         self.echo = EchoGuard()
         self._tasks = tasks
         self._events = events
@@ -194,8 +201,8 @@ class TurnRunner:
     async def _run(self, turn: CallTurn) -> None:
         try:
             with open_attempts() as turn.attempts:
-                async with self.leases.lease(turn.ref) as leased:
-                    agent = carry_values(leased, turn.preferences.variables, "session.variables")
+                async with self.leases.lease(self.handed_to or turn.ref) as leased:
+                    agent = prepare_agent(leased, turn)
                     turn.agent = TurnAgent(agent.id, agent.slug, agent.owner, agent.version, agent.commit)
                     if self.serving.change(agent):
                         self._events.push(ev.AgentServes(agent.slug, agent.version))
@@ -321,12 +328,12 @@ class TurnRunner:
             self._events.push(event)
 
     def _interrupt(self, turn: CallTurn) -> None:
-        """Stop turns that have not begun to answer, and silence the agent if the settings allow it."""
+        """Stop older turns that have not begun to answer; silence the agent if the settings allow it."""
         silences = self._settings(turn).interruption.enabled
-        for other in tuple(self.turns):
+        for other in self.turns[: self.turns.index(turn)]:  # words that come late stop nothing newer
             waits = other.pending and other.state.phase is not Phase.ANSWERING
             by_itself = other.greets or other.breaks_silence or not other.ask.kept
-            if other is not turn and waits and not by_itself and (silences or other.utterance is not None):
+            if waits and not by_itself and (silences or other.utterance is not None):
                 self.debt = Debt("answer")
                 self.advance(other, Superseded())
         newest = self.newest_answer
@@ -369,6 +376,8 @@ class TurnRunner:
             answer = turn.answer
             status = "failed" if answer is None or answer.status is None else answer.status
             commands = self.advance(turn, AnswerOver(status, answer.reason if answer else None))
+            if answer is not None and answer.handed_over is not None:
+                await self._hand_over(agent, turn, answer.handed_over, goes_on=status == "completed")
         if Command.APOLOGISE in commands:
             try:
                 await self._apologise(agent, turn)
@@ -377,11 +386,16 @@ class TurnRunner:
 
     def _is_owed(self, turn: CallTurn, *, resume: bool = True) -> bool:
         """Return whether the turn has to give an answer that it did not ask for."""
-        if self.debt is None:
+        if self.debt is None or self._is_followed(turn):
             return False
         if self.debt.kind == "answer":
             return self.conversation.awaits_answer
         return resume and self._settings(turn).interruption.resume_false
+
+    def _is_followed(self, turn: CallTurn) -> bool:
+        """Return whether the caller has gone on after the speech of ``turn``: the newest answers for all."""
+        newer = self.turns[self.turns.index(turn) + 1 :] if turn in self.turns else ()
+        return any(one.utterance is not None and one.state.confirmed for one in newer)
 
     async def _answer(self, agent: LiveAgent, turn: CallTurn) -> None:
         debt: Debt | None = None
@@ -435,6 +449,21 @@ class TurnRunner:
         await self._give(answer, on_error.say)
         if on_error.then == "hang_up":
             await self.end_call("error")
+        elif on_error.then == "handoff":
+            target = await find_first_target(self.leases, agent)
+            if target is not None:
+                await self._hand_over(agent, turn, target)
+
+    async def _hand_over(
+        self, agent: LiveAgent, turn: CallTurn, target: HandedOver, *, goes_on: bool = True
+    ) -> None:
+        """Let another agent serve from the next turn on, and answer at once, unless the caller spoke."""
+        self.handed_to = target.ref
+        await carry_conversation(self.conversation, target.handoff, agent.llm)
+        if goes_on and not self.closing:
+            following = make_next_turn(turn, target.ref)
+            following.asked_at = self._clock()
+            self.start(following)
 
     async def end_call(self, reason: ev.CallEndReason) -> None:
         """End the call once what was said has been heard."""
@@ -484,7 +513,9 @@ class TurnRunner:
     def _report(self, turn: CallTurn) -> None:
         """Report the end of a turn, and hand it to the sinks."""
         record = make_call_record(self.id, turn, self._clock())
-        self._events.push(ev.TurnEnded(record))
+        item = turn.utterance.item if turn.utterance is not None else None
+        answer = turn.answer.id if turn.answer is not None else None
+        self._events.push(ev.TurnEnded(record, item, answer, turn.ask.label))
         if self._sinks is not None:
             self._sinks.put(record)
 

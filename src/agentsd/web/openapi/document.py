@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentsd import __version__
-from agentsd.control.validation.schema import ManifestSchemas
+from agentsd.control.validation.schema import share_schemas
 from agentsd.providers.catalog import Catalog
 from agentsd.web.http.problem import OpenAIError, ProblemDocument
 from agentsd.web.openapi.errors import list_error_statuses, make_responses, name_component, refer_to_header
@@ -19,7 +19,8 @@ from agentsd.web.openapi.schemas.models import make_model_schemas
 DESCRIPTION = (
     "Voice and chat agents as code. Errors are `application/problem+json`; under `/v1` they have OpenAI's "
     "form. Secrets are always `**********`. A server without tokens accepts requests from this machine only, "
-    "and requires none."
+    "and requires none. `POST /mcp` is an endpoint of the Model Context Protocol, with the same tokens and "
+    "roles: it describes its tools itself."
 )
 
 
@@ -85,7 +86,7 @@ def make_schemas(catalog: Catalog) -> dict[str, Schema]:
     made = {
         **make_model_schemas([ProblemDocument, OpenAIError, *replied], "serialization"),
         **make_model_schemas(sent, "validation"),
-        **make_request_schemas(ManifestSchemas(catalog)),
+        **make_request_schemas(share_schemas(catalog)),
     }
     return dict(sorted(made.items()))
 

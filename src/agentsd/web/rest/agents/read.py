@@ -71,6 +71,12 @@ async def get_agent(request: web.Request) -> web.Response:
 async def get_agents(request: web.Request) -> web.Response:
     """Return a page of the list."""
     query = parse_query(request.query, [name for name, _ in request.query.items()])
+    body, cursor = await list_page(request, query)
+    return make_cached_reply(request, body, link=make_next_link(request.path, request.query, cursor))
+
+
+async def list_page(request: web.Request, query: ListQuery) -> tuple[bytes, str | None]:
+    """Return an ``AgentPage`` as JSON, and the cursor of the next one."""
     snapshot, views = get_snapshot(request), request.app[AGENT_VIEWS]
     pacer, scope = CooperativeYield(), get_principal(request).scope
     listed = _Listed(snapshot, views, views.statuses.list_refused(snapshot, scope) if query.refused else {})
@@ -84,8 +90,7 @@ async def get_agents(request: web.Request) -> web.Response:
     cursor = encode_cursor(after, query.order) if after else None
     refused = sum(slug in listed.refused for slug in slugs) if listed.refused else 0
     tail = to_json(AgentPageEnd(len(slugs), refused, cursor, snapshot.version))
-    body = b'{"items":[' + b",".join(bodies) + b"]," + tail[1:]
-    return make_cached_reply(request, body, link=make_next_link(request.path, request.query, cursor))
+    return b'{"items":[' + b",".join(bodies) + b"]," + tail[1:], cursor
 
 
 @dataclass(frozen=True, slots=True)
