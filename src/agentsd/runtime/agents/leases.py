@@ -234,4 +234,5 @@ class Lease:
 def make_live_agent(fields: Mapping[str, Any], boxes: Mapping[str, SharedProvider]) -> LiveAgent:
     """Make a ``LiveAgent`` of ``fields`` with the providers in ``boxes``."""
     providers: dict[str, Any] = {kind: box.provider for kind, box in boxes.items()}
-    return LiveAgent(**fields, **providers)
+    charges = frozenset(kind for kind, box in boxes.items() if box.settings.has_secret())
+    return LiveAgent(**fields, **providers, charges=charges)

@@ -24,6 +24,9 @@ def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecor
         cached,
         answer.spoken_characters if answer else 0,
         utterance.seconds if utterance else 0.0,
+        answers_discarded=len(turn.discarded),
+        tokens_discarded=sum(one.answer.tokens for one in turn.discarded),
+        characters_discarded=sum(one.answer.spoken_characters for one in turn.discarded),
     )
     return TurnRecord(
         conversation,

@@ -68,6 +68,11 @@ class ToolCallBuilder:
         )
 
 
+def has_calls(chunk: Mapping[str, Any]) -> bool:
+    """Return whether a chunk of a chat completion calls tools."""
+    return next(iter(_find_parts(chunk)), None) is not None
+
+
 def _find_parts(chunk: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     choices = chunk.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None

@@ -23,11 +23,11 @@ from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
 from agentsd.services.voicebot import events as ev
+from agentsd.services.voicebot.answer_maker import ChatFunction
 from agentsd.services.voicebot.call import Call, open_call
 from agentsd.services.voicebot.conversation import make_id
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.streams import TaskGroup
-from agentsd.services.voicebot.turn_runner import ChatFunction
 from agentsd.services.voicebot.turns import CallRefused
 from agentsd.web.agent_lookup import get_principal, make_lease_ref, make_scoped_leases
 from agentsd.web.context import APP_CONTEXT, CLOSING, TURN_SINKS, AppContext
