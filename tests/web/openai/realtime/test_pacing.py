@@ -41,7 +41,7 @@ async def test_an_interruption_leaves_little_unplayed(stack: Stack, voices: Vend
         await line.append(spoken())
         response = await line.done()
         if by == "nobody":
-            assert len(line.sound(response["id"])) == len(spoken()) * 2
+            assert len(line.sound(response["id"])) >= len(spoken())
         else:
             assert response["status_details"]["reason"] == "turn_detected"
             assert unplayed_ms(line.sound(response["id"]), response) <= LEAD_MS
