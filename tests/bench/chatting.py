@@ -1,7 +1,8 @@
 """/v1/chat/completions: what going through agentsd adds to calling the backend directly.
 
 The backend speaks OpenAI's protocol and answers at once, in a process of its own; all are asked by
-turns. Where ``AGENTSD_BENCH_LITELLM`` names the program ``litellm``, its proxy is measured as well.
+turns. An aiohttp proxy that only passes bytes on (``bare_proxy``) is the floor of any proxy in Python.
+Where ``AGENTSD_BENCH_LITELLM`` names the program ``litellm``, its proxy is measured as well.
 agentsd and LiteLLM check the same bearer token.
 """
 
@@ -42,7 +43,9 @@ def run(scale: Scale) -> Sequence[Figure]:
         (folder / "tokens").write_text(f"{TOKEN}\n")
         limits = dict.fromkeys(("rate_limit", "rate_limit_address"), "off")
         ours = stack.enter_context(up(made, folder, token_file=str(folder / "tokens"), **limits))
-        servers = {"backend": backend, "agentsd": ours}
+        bare = [sys.executable, "-m", "tests.bench.bare_proxy", backend.url]
+        proxy = stack.enter_context(serving(bare, made.environ()))
+        servers = {"backend": backend, "bare proxy": proxy, "agentsd": ours}
         if litellm := os.environ.get(LITELLM):
             servers["litellm"] = stack.enter_context(_litellm(litellm, folder, backend.url))
         else:
@@ -51,10 +54,12 @@ def run(scale: Scale) -> Sequence[Figure]:
         alone = _by_turns(servers, scale, 1)
         streams = _by_turns(servers, scale, 1, stream=True)
         busy = _by_turns(servers, scale, CONNECTIONS)
+        busy_streams = _by_turns(servers, scale, CONNECTIONS, stream=True)
     return [
         *_added("chat, added to the backend", alone, "latencies", 1.0),
         *_added("chat streamed, first chunk, added", streams, "firsts", None),
-        *_rates(busy),
+        *_rates("chat", busy),
+        *_rates("chat streamed", busy_streams),
     ]
 
 
@@ -75,10 +80,12 @@ def _added(what: str, loads: Loads, kind: str, goal: float | None) -> Iterator[F
     yield Figure("  directly, p50", p50(of["backend"]), "ms")
 
 
-def _rates(loads: Loads) -> Iterator[Figure]:
+def _rates(kind: str, loads: Loads) -> Iterator[Figure]:
     rates = {name: p50([one.rate for one in many]) for name, many in loads.items()}
-    what = f"chat, requests/s at {CONNECTIONS} connections"
+    what = f"{kind}, requests/s at {CONNECTIONS} connections"
     yield Figure(what, rates["agentsd"], "/s", anchor=rates["backend"], against="the backend, asked directly")
+    yield Figure("  over a bare proxy's", rates["agentsd"] / rates["bare proxy"], "×", 0.6, at_least=True)
+    yield Figure("  a bare proxy's requests/s", rates["bare proxy"], "/s")
     if "litellm" in rates:
         yield Figure("  over LiteLLM's", rates["agentsd"] / rates["litellm"], "×", 20, at_least=True)
         yield Figure("  LiteLLM's requests/s", rates["litellm"], "/s")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -26,6 +28,10 @@ class OpenAIServer(VendorServer):
     ``done`` False ends a stream without ``[DONE]``, as some servers do. ``audio`` is what speech
     answers (PCM; a voice of its own for each text where empty), ``rate`` its hertz, ``transcript``
     what transcriptions answer (None: ``heard`` of the audio).
+
+    ``script`` has the next answers to chats, of words and calls; ``always`` is the answer to each of them, as
+    of a model that calls the same tool for ever. A model that may call no tool (``tool_choice: none``)
+    answers ``words``, unless it is ``stubborn``.
     """
 
     def __init__(
@@ -49,6 +55,9 @@ class OpenAIServer(VendorServer):
         self.transcript = transcript
         self.fault_at = 2  # the chunk of a stream before which a fault strikes: 1 leaves the role alone
         self.soundless = False  # speech is a 200 without a byte
+        self.script: list[Iterable[str | Call]] = []
+        self.always: Iterable[str | Call] | None = None
+        self.stubborn = False
         self.transcripts: list[tuple[float, str | None]] = []  # the next ones, (seconds, None: an error)
 
     @property
@@ -66,7 +75,15 @@ class OpenAIServer(VendorServer):
 
     def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
         """The words of a streamed answer; a dict is a whole delta."""
-        return (body["model"],) if self.naming else self.words
+        return (body["model"],) if self.naming else deltas_of(self.play(body))
+
+    def play(self, body: dict[str, Any]) -> list[str | Call]:
+        """The words and calls of the next answer."""
+        if body.get("tool_choice") == "none" and not self.stubborn:
+            return list(self.words)
+        if self.script:
+            return list(self.script.pop(0))
+        return list(self.words if self.always is None else self.always)
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
@@ -83,7 +100,7 @@ class OpenAIServer(VendorServer):
 
     async def _whole(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         await self.pause()
-        data = self._bad_whole() or orjson.dumps(completion(body, "".join(self.words)))
+        data = self._bad_whole() or orjson.dumps(whole_of(body, self.play(body)))
         if self.fault in (
             Fault.EARLY_CLOSE,
             Fault.EARLY_END,
@@ -236,6 +253,53 @@ def _contents(field: web.FileField) -> bytes:
         return file.read()
 
 
+@dataclass(frozen=True)
+class Call:
+    """A call of a tool, whose ``arguments`` are any text and come in ``pieces``."""
+
+    name: str
+    arguments: str = "{}"
+    id: str = "call_1"
+    pieces: int = 3
+    named_in_pieces: bool = False
+
+
+def deltas_of(parts: Iterable[str | Call]) -> list[str | dict[str, Any]]:
+    """The words and the deltas of the calls; parts of parallel calls come in turns."""
+    parts = list(parts)
+    calls = [list(_call_deltas(one, at)) for at, one in enumerate(p for p in parts if isinstance(p, Call))]
+    turns = [one for turn in zip_longest(*calls) for one in turn if one is not None]
+    return [*(one for one in parts if isinstance(one, str)), *turns]
+
+
+def _call_deltas(call: Call, index: int) -> Iterator[dict[str, Any]]:
+    half = len(call.name) // 2 if call.named_in_pieces else len(call.name)
+    first = {"name": call.name[:half], "arguments": ""}
+    yield {"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": first}]}
+    if call.named_in_pieces:
+        yield {"tool_calls": [{"index": index, "function": {"name": call.name[half:]}}]}
+    size = max(1, -(-len(call.arguments) // call.pieces))
+    for at in range(0, len(call.arguments), size):
+        piece = {"arguments": call.arguments[at : at + size]}
+        yield {"tool_calls": [{"index": index, "function": piece}]}
+
+
+def whole_of(body: dict[str, Any], parts: Iterable[str | Call]) -> dict[str, Any]:
+    """A ``chat.completion`` of words and calls."""
+    parts = list(parts)
+    text = "".join(one for one in parts if isinstance(one, str))
+    calls = [
+        {"id": one.id, "type": "function", "function": {"name": one.name, "arguments": one.arguments}}
+        for one in parts
+        if isinstance(one, Call)
+    ]
+    answer = completion(body, text)
+    for choice in answer["choices"] if calls else ():
+        choice["message"] = {"role": "assistant", "content": text or None, "tool_calls": calls}
+        choice["finish_reason"] = "tool_calls"
+    return answer
+
+
 def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
     """A ``chat.completion``."""
     message = {"role": "assistant", "content": text}
@@ -313,7 +377,7 @@ def wav_header(rate: int, size: int) -> bytes:
     )
 
 
-__all__ = ["Fault", "OpenAIServer", "Received", "voice_of", "wav_header"]
+__all__ = ["Call", "Fault", "OpenAIServer", "Received", "voice_of", "wav_header"]
 
 if __name__ == "__main__":
     main(

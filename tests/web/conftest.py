@@ -83,7 +83,8 @@ class Keys:
     def rules(self) -> str:
         """A ``.sops.yaml`` that seals keys and addresses."""
         return (
-            "creation_rules:\n  - encrypted_regex: ^(api_key|api_url)$\n    mac_only_encrypted: true\n"
+            "creation_rules:\n  - encrypted_regex: ^(api_key|api_url|auth_token)$\n"
+            "    mac_only_encrypted: true\n"
             f"    age: {self.recipient}\n"
         )
 
@@ -291,7 +292,7 @@ def _writeback(
     checker: Checker,
     written: tuple[WriteMode, GitOptions],
 ) -> WriteBack:
-    """What the API writes the tree with, by rules that seal ``api_key`` and ``api_url``."""
+    """What the API writes the tree with, by rules that seal keys and addresses."""
     (tmp_path / ".sops.yaml").write_text(keys.rules)
     root, sops = tmp_path / "agents.d", SopsBinary(environ={"SOPS_AGE_KEY": keys.identity})
     opener = Opener(find_identities({"SOPS_AGE_KEY": keys.identity}, tmp_path), sops)

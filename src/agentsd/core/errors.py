@@ -210,6 +210,14 @@ class OptionRefused(AgentsdError):
         self.param = param
 
 
+class InvalidChat(AgentsdError):
+    """Error of a request that is not a chat completion. ``param`` is the wrong key, as OpenAI names it."""
+
+    def __init__(self, message: str, *, param: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
 class AgentNotFound(AgentsdError):
     """Slug or id that no agent has."""
 

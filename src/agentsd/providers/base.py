@@ -25,6 +25,7 @@ from uuid import UUID
 from agentsd.core.errors import ProviderError
 from agentsd.core.manifest.agent import AgentHead
 from agentsd.core.manifest.chunks import Passage
+from agentsd.providers.tool import Tool
 
 
 class ProviderAuthError(ProviderError):
@@ -212,6 +213,7 @@ class LiveAgent:
     commit: str | None = None  # of the version that serves
     charges: frozenset[str] = frozenset()  # kinds with a vendor that gets a key, and so may charge
     client_options: frozenset[str] = frozenset()  # request fields that the manifest lets clients pass on
+    tools: tuple[Tool, ...] = ()  # built with the agent, closed with it
 
 
 class Leases(Protocol):

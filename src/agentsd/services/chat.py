@@ -7,16 +7,19 @@ Nothing of a conversation is logged or put into an error.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
-from agentsd.core.errors import AgentsdError, AgentUnavailable
+from agentsd.core.errors import AgentUnavailable, InvalidChat
 from agentsd.core.names import quote_word
 from agentsd.core.text.messages import join_system, split_leading_system
 from agentsd.providers.base import LLM, LiveAgent
+from agentsd.services.tools.events import EVENT_KEY
+from agentsd.services.tools.rounds import open_rounds
+from agentsd.services.tools.turn import ToolTurn
+from agentsd.system.identifier import make_identifier
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 PASSED_FIELDS = frozenset(
@@ -51,44 +54,47 @@ DEFAULT_VALUES: Mapping[str, tuple[object, ...]] = {
 """Values of ``LISTED_FIELDS`` that ask for nothing: they need no entry, and are not passed on."""
 
 
-class InvalidChat(AgentsdError):
-    """Error of a request that is not a chat completion. ``param`` is the wrong key, as OpenAI names it."""
-
-    def __init__(self, message: str, *, param: str, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.param = param
-
-
-async def complete_chat(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, Any]:
+async def complete_chat(
+    agent: LiveAgent, body: Mapping[str, Any], tools: ToolTurn | None = None
+) -> dict[str, Any]:
     """Return one whole ``chat.completion``. ``body`` is that of ``/v1/chat/completions``.
 
-    Raises ``InvalidChat``, ``AgentUnavailable`` and ``ProviderError``.
+    Tools of the agent are run on the way; ``tools`` then contains what happened. Raises ``InvalidChat``,
+    ``AgentUnavailable`` and ``ProviderError``.
     """
     llm = _require_llm(agent)
-    answer = await llm.complete(_make_request(agent, body, stream=False))
+    request = _make_request(agent, body, stream=False)
+    rounds = open_rounds(agent, llm, request, tools) if agent.tools else None
+    answer = await (rounds.complete() if rounds else llm.complete(request))
     return _rename_reply(answer, agent.slug, _make_completion_id(), int(time.time()), "chat.completion")
 
 
-def stream_chat(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+def stream_chat(
+    agent: LiveAgent, body: Mapping[str, Any], tools: ToolTurn | None = None
+) -> AsyncGenerator[dict[str, Any], None]:
     """Yield ``chat.completion.chunk`` objects as they come; closing the iterator closes the vendor's.
 
+    Where the agent has tools, there are chunks that carry an event of one, too (``services.tools.events``).
     ``InvalidChat`` and ``AgentUnavailable`` are raised here, before the first chunk is asked
     for; ``ProviderError`` may come at any chunk.
     """
     llm = _require_llm(agent)
     request = _make_request(agent, body, stream=True)
     wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
-    return _stream_chunks(llm, request, agent.slug, wants_usage=wants_usage)
+    rounds = open_rounds(agent, llm, request, tools) if agent.tools else None
+    upstream = rounds.stream() if rounds else llm.stream(request)
+    return _stream_chunks(upstream, agent.slug, wants_usage=wants_usage)
 
 
 async def _stream_chunks(
-    llm: LLM, request: Mapping[str, Any], slug: str, *, wants_usage: bool
+    source: AsyncIterator[dict[str, Any]], slug: str, *, wants_usage: bool
 ) -> AsyncGenerator[dict[str, Any], None]:
     own_id, created = _make_completion_id(), int(time.time())
-    upstream = cast("AsyncGenerator[dict[str, Any], None]", llm.stream(request))
+    upstream = cast("AsyncGenerator[dict[str, Any], None]", source)
     async with aclosing(upstream):
         async for chunk in upstream:
-            if chunk.get("choices") or wants_usage:  # without choices it is usage, sent on request only
+            # without choices it is an event, or usage, which is sent on request only
+            if chunk.get("choices") or wants_usage or EVENT_KEY in chunk:
                 yield _rename_reply(chunk, slug, own_id, created, "chat.completion.chunk")
 
 
@@ -108,8 +114,8 @@ def _make_request(agent: LiveAgent, body: Mapping[str, Any], *, stream: bool) ->
         request["metadata"] = body["metadata"]
     if not stream:
         request.pop("stream_options", None)
-    elif not isinstance(request.get("stream_options", {}), Mapping):
-        raise InvalidChat("stream_options must be an object", param="stream_options")
+    elif "stream_options" in request:
+        _take_own_options(request)
     messages = _check_messages(body.get("messages"))
     prompt = agent.spec.system_prompt
     if prompt:
@@ -117,6 +123,18 @@ def _make_request(agent: LiveAgent, body: Mapping[str, Any], *, stream: bool) ->
     system, rest = split_leading_system(messages)
     request["messages"] = [*join_system(system), *rest]
     return request
+
+
+def _take_own_options(request: dict[str, Any]) -> None:
+    """Remove what is read here from ``stream_options``: ``include_tools`` asks for the calls of tools."""
+    options = request["stream_options"]
+    if not isinstance(options, Mapping):
+        raise InvalidChat("stream_options must be an object", param="stream_options")
+    if "include_tools" in options:
+        passed = {key: value for key, value in options.items() if key != "include_tools"}
+        request["stream_options"] = passed
+        if not passed:
+            del request["stream_options"]
 
 
 def _is_passed(agent: LiveAgent, key: str, value: object) -> bool:
@@ -155,15 +173,4 @@ def _rename_reply(answer: dict[str, Any], slug: str, own_id: str, created: int, 
 
 
 def _make_completion_id() -> str:
-    return f"chatcmpl-{next(_TOKENS)}"
-
-
-def _draw_tokens() -> Iterator[str]:
-    """Yield 128 random bits each in hex, drawn for many answers at a time: each draw is a system call."""
-    while True:
-        block = os.urandom(4096).hex()
-        for at in range(0, len(block), 32):
-            yield block[at : at + 32]
-
-
-_TOKENS = _draw_tokens()
+    return make_identifier("chatcmpl", "-")

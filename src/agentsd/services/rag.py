@@ -181,5 +181,8 @@ async def _add_citations(
 ) -> AsyncGenerator[dict[str, Any], None]:
     async with aclosing(chunks):
         async for chunk in chunks:
-            yield add_citations(chunk, passages)
-            passages = ()
+            if chunk.get("choices"):
+                yield add_citations(chunk, passages)
+                passages = ()
+            else:
+                yield chunk

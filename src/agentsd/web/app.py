@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import web
 
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
+from agentsd.services.tools.hidden_rounds import HiddenRoundStore
 from agentsd.services.turn_records.sinks import TurnSinks
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
@@ -25,6 +26,7 @@ from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.request import request_middleware
 from agentsd.web.openai import chat_completions as chat
 from agentsd.web.openai import completions, embeddings, models, speech, transcriptions
+from agentsd.web.openai.chat_tools import HIDDEN_ROUNDS
 from agentsd.web.openai.realtime import endpoint as realtime
 from agentsd.web.openai.responses import endpoint as responses
 from agentsd.web.openai.responses.store import ResponseStore
@@ -60,6 +62,7 @@ def create_app(parts: AppContext) -> web.Application:
     app[sync.RUN_CHANGES] = RunChangesCache()
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[responses.RESPONSES] = ResponseStore()
+    app[HIDDEN_ROUNDS] = HiddenRoundStore()
     app[CLOSING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)

@@ -23,7 +23,7 @@ async def lines_of(
         response = web.StreamResponse(headers=SSE_HEADERS)
         async with KeptStream(request, response, SECONDS) as out:
             await write(out)
-        await response.write_eof()
+            await out.end(b"")
         return response
 
     app = web.Application()
@@ -64,3 +64,61 @@ async def test_a_source_that_answers_sends_events_only() -> None:
         await out.write(b"data: 1\n\n")
 
     assert await lines_of(write, 0, asyncio.Event()) == [b"data: 1\n", b"\n"]
+
+
+async def test_frames_that_follow_each_other_leave_in_one_packet() -> None:
+    """As the vendor sent them; a frame that the source waits after is not held back for the next."""
+    go_on = asyncio.Event()
+
+    async def write(out: KeptStream) -> None:
+        for number in range(3):
+            await out.write(b"data: %d\n\n" % number)
+        await go_on.wait()
+        await out.write(b"data: 3\n\n")
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers=SSE_HEADERS)
+        async with KeptStream(request, response, 60) as out:
+            await write(out)
+            await out.end(b"data: [DONE]\n\n")
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", handle)
+    async with (
+        TestServer(app) as server,
+        aiohttp.ClientSession() as session,
+        session.get(server.make_url("/")) as got,
+    ):
+        first, _ = await got.content.readchunk()
+        assert first == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
+        go_on.set()
+        assert await got.read() == b"data: 3\n\ndata: [DONE]\n\n"
+
+
+async def test_a_writer_waits_for_a_client_that_does_not_read() -> None:
+    """What an unread answer holds in memory is bounded."""
+    written = 0
+    stalled = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = web.StreamResponse(headers=SSE_HEADERS)
+        async with KeptStream(request, response, 60) as out:
+            try:
+                async with asyncio.timeout(1):
+                    while written < 64_000_000:
+                        await out.write(bytes(10_000))
+                        written += 10_000
+            finally:
+                stalled.set()
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", handle)
+    async with TestServer(app) as server:
+        _reader, writer = await asyncio.open_connection(server.host, server.port, limit=1000)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await stalled.wait()
+        writer.close()
+    assert 0 < written < 32_000_000

@@ -42,6 +42,7 @@ from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.layers import merge_layers
 from agentsd.core.manifest.schema_validation import Validator
 from agentsd.core.manifest.sections import find_misdirected_secrets, iter_providers
+from agentsd.core.manifest.tool_checks import find_misdirected_tokens
 from agentsd.core.manifest.user import User
 from agentsd.core.masker import Masker
 from agentsd.core.names import DEFAULTS_FILE, USER_FILE
@@ -380,6 +381,10 @@ class Checker:
         for pointer, wrong in wrong_fields:
             message = f"{format_pointer(pointer)} would send this section's secret to {wrong.origin}"
             yield document.violation(pointer, "secret-destination", message, wrong.remedy)
+        known = None if value is document.value else sealed  # until it is opened
+        for token in find_misdirected_tokens(value, known, self._trusted):
+            message = f"{format_pointer(token.pointer)}: {token.message}"
+            yield document.violation(token.pointer, "secret-destination", message, token.hint)
 
     def _settings_of(self, pointer: Pointer, section: Mapping[str, Any]) -> type[ProviderSettings]:
         return self._catalog.vendor(str(pointer[0]), section["provider"]).settings

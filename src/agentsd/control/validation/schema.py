@@ -236,9 +236,16 @@ def _make_field(node: Schema) -> Schema:
         return {"$ref": "#/$defs/sealed-str", "writeOnly": True, **_pick_annotations(node)}
     if node.get("type") == "array":
         return node | {"items": _forbid_seal(node["items"]) if plain else _add_seals(node["items"])}
+    if "anyOf" in node:
+        return node | {"anyOf": [_seal_secret(one) for one in node["anyOf"]]}
     if "type" not in node or node["type"] not in SEAL_TYPE_TAGS:
         return node
     return _forbid_seal(node) if plain else _allow_seal(node)
+
+
+def _seal_secret(node: Schema) -> Schema:
+    """Return an alternative: a secret is sealed, anything else is as it was."""
+    return {"$ref": "#/$defs/sealed-str"} if node.get("writeOnly") else node
 
 
 def strip_null(node: Schema) -> Schema:
@@ -247,9 +254,11 @@ def strip_null(node: Schema) -> Schema:
     Keys of plain values are not authenticated.
     """
     node = {key: value for key, value in node.items() if not (key == "default" and value is None)}
-    kinds = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
-    if len(kinds) != 1:
+    if "anyOf" not in node:
         return node
+    kinds = [choice for choice in node["anyOf"] if choice.get("type") != "null"]
+    if len(kinds) != 1:
+        return node | {"anyOf": kinds}
     rest = {key: value for key, value in node.items() if key != "anyOf"}
     return {**{key: value for key, value in kinds[0].items() if key != "title"}, **rest}
 

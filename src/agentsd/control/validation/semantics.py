@@ -10,6 +10,7 @@ from agentsd.core.manifest.agent import SECTIONS
 from agentsd.core.manifest.checks import check_regex, estimate_regex_cost
 from agentsd.core.manifest.document import Document
 from agentsd.core.manifest.sections import iter_providers
+from agentsd.core.manifest.tool_checks import find_tool_problems
 from agentsd.core.names import derive_owner
 from agentsd.core.sealed import is_sealed
 from agentsd.core.trust.engine_limits import CONTEXT_FIELDS, CONTEXT_HINT, EMBEDDED_PROVIDER, EngineLimits
@@ -29,6 +30,7 @@ def check_semantics(document: Document, limits: EngineLimits) -> Iterator[Violat
     yield from _check_contexts(document, limits)
     yield from _check_request_options(document)
     yield from _check_checks_field(document)
+    yield from _check_tools(document)
 
 
 def check_completeness(document: Document) -> Iterator[Violation]:
@@ -73,6 +75,16 @@ def _check_request_options(document: Document) -> Iterator[Violation]:
             where = (*pointer, field, key)
             message = f"{format_pointer(where)}: {problem}"
             yield document.violation(where, "request-option", message, hint, key=True)
+
+
+def _check_tools(document: Document) -> Iterator[Violation]:
+    """Check names, placeholders, schemas and headers of the tools."""
+    if "tools" not in document.value:
+        return
+    for problem in find_tool_problems(document.value["tools"], ()):
+        where = ("tools", *problem.pointer)
+        message = f"{format_pointer(where)}: {problem.message}"
+        yield document.violation(where, problem.code, message, problem.hint, key=problem.key)
 
 
 def _check_checks_field(document: Document) -> Iterator[Violation]:

@@ -18,6 +18,7 @@ from pydantic import Field
 from agentsd.core.manifest.checks import Check
 from agentsd.core.manifest.chunks import Chunk
 from agentsd.core.manifest.strict_model import StrictModel
+from agentsd.core.manifest.tools import ToolEntries, ToolRounds
 from agentsd.core.manifest.turn import OnError, Turn
 
 KINDS = ("llm", "tts", "stt")
@@ -136,6 +137,8 @@ class AgentHead(StrictModel):
         OnError | None, Field(description="Optional: what a caller hears when a vendor fails.")
     ] = None
     rag: Annotated[Rag | None, Field(description="Optional: knowledge as code.")] = None
+    tools: ToolEntries = []  # noqa: RUF012  (pydantic copies it)
+    tool_rounds: ToolRounds = 6
     checks: Annotated[
         list[Check], Field(max_length=200, description="What it must answer: run by `agentsd test`.")
     ] = []  # noqa: RUF012  (pydantic copies it)

@@ -29,7 +29,7 @@ API_FIELDS: Mapping[str, str] = {
         name: name
         for name in (
             *("name", "description", "system_prompt", "system_prompt_file"),
-            *("greeting", "language", "turn", "on_error", "checks"),
+            *("greeting", "language", "turn", "on_error", "tools", "tool_rounds", "checks"),
         )
     },
 }
@@ -53,7 +53,7 @@ _EMPTY: Mapping[str, Any] = {
     **dict.fromkeys(("name", "description", "system_prompt", "system_prompt_file"), ""),
     **dict.fromkeys(("greeting", "language"), ""),
     **{name: {} for name in (*SECTIONS, "rag", "turn", "on_error")},
-    "checks": [],
+    **{name: [] for name in ("tools", "checks")},
 }
 """Value in a reply of a field that the manifest lacks, by the manifest's names."""
 
@@ -207,12 +207,12 @@ def _resolve_masks(
     """
     for pointer, leaf in list(iter_leaves(wanted)):
         if leaf == MASK:
-            set_leaf(wanted, pointer, _get_masked_value(current, pointer))
+            set_leaf(wanted, pointer, _get_masked_value(current, _find_old_place(current, wanted, pointer)))
     _check_kept(current, wanted, destinations)
     secret = _find_secret_pointers(wanted, destinations)
     secrets: dict[Pointer, str] = {}
     for pointer, leaf in list(iter_leaves(wanted)):
-        old = get_value(current, pointer)
+        old = get_value(current, _find_old_place(current, wanted, pointer))
         if is_sealed(leaf):
             if leaf != old:
                 hint = "send the secret itself, or omit the field to keep the current one"
@@ -281,9 +281,29 @@ def _find_secret_pointers(wanted: Mapping[str, Any], destinations: DestinationsO
     )
 
 
+def _find_old_place(current: Mapping[str, Any], wanted: Mapping[str, Any], pointer: Pointer) -> Pointer:
+    """Return where a value was before: a tool may have moved in its list, and keeps its name or address."""
+    if pointer[0] != "tools" or len(pointer) < 2 or not isinstance(pointer[1], int):
+        return pointer
+    identity = _identify_tool(get_value(wanted, pointer[:2]))
+    entries = current.get("tools")
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if identity is not None and _identify_tool(entry) == identity:
+            return ("tools", index, *pointer[2:])
+    return pointer
+
+
+def _identify_tool(entry: Any) -> Any:
+    if not isinstance(entry, Mapping):
+        return None
+    return entry.get("name") or get_value(entry, ("mcp", "url"))
+
+
 def _get_masked_value(current: Mapping[str, Any], pointer: Pointer) -> Any:
-    """Return the value that a mask represents."""
+    """Return the value that a mask represents: a secret, or a key with its origin."""
     old = get_value(current, pointer)
+    if isinstance(old, Mapping) and old:
+        return deepcopy(old)
     if not isinstance(old, str) or not old:
         param = to_api_name(pointer)
         raise InvalidEdit(f"{param} is masked, but there is no secret to keep", hint="send it", param=param)

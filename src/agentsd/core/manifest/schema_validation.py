@@ -71,10 +71,8 @@ def _convert_error(document: Document, error: Any) -> Iterator[Violation]:
         yield from _report_sealable(document, error, pointer)
         return
     code, message, hint = _explain_error(error)
-    key = error.validator in ("required", "not")
-    yield document.violation(
-        pointer, code, f"{_name_subject(pointer)}{message}", hint, key=key and bool(pointer)
-    )
+    key = error.validator in ("required", "not") and bool(pointer) and isinstance(pointer[-1], str)
+    yield document.violation(pointer, code, f"{_name_subject(pointer)}{message}", hint, key=key)
 
 
 def _name_subject(pointer: Pointer) -> str:

@@ -36,13 +36,21 @@ def find_option_problems(section: Mapping[str, Any]) -> Iterator[tuple[str, str,
                 yield field, str(key), *found
 
 
+def may_hold_credential(name: str) -> bool:
+    """Return whether a header, or a member of a query or body, is likely to hold a credential."""
+    return _CREDENTIAL.search(name) is not None
+
+
 def _find_problem(field: str, key: str, value: object) -> tuple[str, str] | None:
-    if _CREDENTIAL.search(key):
+    if may_hold_credential(key):
         return "it may hold a credential", "seal the key as api_key; only that field is bound to its origin"
     if field == "extra_body":
         return ("it is set by agentsd", "remove it") if key in BODY_RESERVED else None
-    if field != "headers":
-        return None
+    return find_header_problem(key, value) if field == "headers" else None
+
+
+def find_header_problem(key: str, value: object) -> tuple[str, str] | None:
+    """Return (problem, what to do) of a header that a manifest must not set; None if it may."""
     lower = key.lower()
     if lower in _CONNECTION_HEADERS or lower.startswith("proxy-"):
         return "it is set by the connection", "remove it"

@@ -173,7 +173,7 @@ def _make_session(sessions: HttpSessions, pool: _SessionPool) -> aiohttp.ClientS
 
         connector = ProxyConnector(pool.proxy, sessions.outbound, pool.host, **options)
         taken = {"proxy": pool.proxy.url, "request_class": ProxiedRequest}
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector,
         **taken,
         cookie_jar=aiohttp.DummyCookieJar(),  # a vendor's cookie must not tie agents together
@@ -185,6 +185,8 @@ def _make_session(sessions: HttpSessions, pool: _SessionPool) -> aiohttp.ClientS
         max_line_size=sessions.limits.header,
         max_field_size=sessions.limits.header,
     )
+    session._retry_connection = False  # aiohttp would send a PUT or DELETE twice, unasked
+    return session
 
 
 async def _refuse_redirects(

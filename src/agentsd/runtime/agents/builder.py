@@ -7,9 +7,10 @@ document itself, including the destinations of its secrets and the owners of its
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -24,14 +25,17 @@ from agentsd.core.manifest.agent import SECTIONS, AgentHead, AgentRow
 from agentsd.core.manifest.document import Document
 from agentsd.core.manifest.layers import find_borrowed_seals, merge_stored_layers
 from agentsd.core.manifest.sections import find_misdirected_secrets
+from agentsd.core.manifest.tool_checks import find_misdirected_tokens
 from agentsd.core.names import DEFAULT_OWNER
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import format_pointer
-from agentsd.providers.base import Provider, ProviderForbidden
+from agentsd.providers.base import ProviderForbidden
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.resilience import builder as resilient
 from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.tools.sources import build_tool_source
 from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.runtime.agents.leases import TOOLS
 from agentsd.sops.format import fingerprint_by_owner
 from agentsd.sops.opener import OpenedDocument, Opener
 from agentsd.supervisor import ENDING_ERRORS
@@ -42,6 +46,9 @@ OPEN_TIMEOUT = 30.0
 
 THREAD_MIN_BYTES = 64 << 10
 """Documents of at least so many bytes are parsed and opened in a thread."""
+
+
+T = TypeVar("T")
 
 
 class DocumentRefused(AgentUnavailable):
@@ -139,20 +146,18 @@ class Builder:
         """Return whether this program can run the vendor; for some it has the settings only."""
         return self._catalog.vendor(kind, settings.provider).build is not None
 
-    def build(self, kind: str, settings: ProviderSettings, owner: str = DEFAULT_OWNER) -> Provider:
-        """Build a provider for an agent of ``owner``. Raises ``DocumentRefused``; connects to nothing."""
-        try:
-            sessions = self._sessions.of(owner)
-            provider = resilient.build_provider(self._catalog, kind, settings, sessions, self._metrics)
-        except ENDING_ERRORS:
-            raise
-        except BaseException as error:  # a vendor's constructor may raise anything, and quote a secret
-            why = error.message if isinstance(error, AgentsdError) else type(error).__name__
-            message = f"the {kind} provider {settings.provider} cannot be built: {why}"
-            if isinstance(error, ProviderForbidden):
-                raise DocumentRefused("OutboundForbidden", message, hint=error.hint) from None
-            raise DocumentRefused("BuildFailed", message) from None
-        return provider
+    def build(self, kind: str, settings: Any, owner: str = DEFAULT_OWNER) -> Any:
+        """Build a provider, or a source of tools, for an agent of ``owner``.
+
+        Raises ``DocumentRefused``; connects to nothing.
+        """
+        sessions = self._sessions.of(owner)
+        if kind == TOOLS:
+            return _build_guarded("a tool", lambda: build_tool_source(settings, sessions))
+        return _build_guarded(
+            f"the {kind} provider {settings.provider}",
+            lambda: resilient.build_provider(self._catalog, kind, settings, sessions, self._metrics),
+        )
 
     def _check_owners(self, candidate: ParsedDocument, owners: Mapping[bytes, str]) -> None:
         row = candidate.row
@@ -202,6 +207,23 @@ class Builder:
         for pointer, wrong in wrong_fields:
             message = f"{row.path}: {format_pointer(pointer)} would send a secret to {wrong.origin}"
             raise DocumentRefused("SecretDestination", message, hint=wrong.remedy)
+        for token in find_misdirected_tokens(opened.value, opened.sealed, self._trusted):
+            message = f"{row.path}: {format_pointer(token.pointer)}: {token.message}"
+            raise DocumentRefused("SecretDestination", message, hint=token.hint)
+
+
+def _build_guarded(name: str, build: Callable[[], T]) -> T:
+    """Return what ``build`` returns. Raises ``DocumentRefused`` for whatever it raises."""
+    try:
+        return build()
+    except ENDING_ERRORS:
+        raise
+    except BaseException as error:  # a vendor's constructor may raise anything, and quote a secret
+        why = error.message if isinstance(error, AgentsdError) else type(error).__name__
+        message = f"{name} cannot be built: {why}"
+        if isinstance(error, ProviderForbidden):
+            raise DocumentRefused("OutboundForbidden", message, hint=error.hint) from None
+        raise DocumentRefused("BuildFailed", message) from None
 
 
 def _check_uncovered_seals(row: AgentRow, opened: OpenedDocument) -> None:

@@ -11,22 +11,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 from uuid import UUID
 
+from agentsd.core.manifest.tools import ToolEntry
 from agentsd.core.names import DEFAULT_OWNER
 from agentsd.providers.base import LiveAgent, Provider
 from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.tool import Tool, ToolSource
 from agentsd.telemetry import Metrics
 
 CLOSE_TIMEOUT = 30.0
 """Timeout of closing one provider."""
 
+TOOLS = "tools"
+"""Kind of the sources of tools."""
+
 _log = logging.getLogger(__name__)
+
+SharedSettings = ProviderSettings | ToolEntry
+"""Settings that a shared provider is built from: a section's, or those of an entry of ``tools``."""
+
+Shared = Provider | ToolSource
+"""Provider, or the source of the tools of one entry."""
 
 
 class SharedProvider:
@@ -35,7 +46,7 @@ class SharedProvider:
     __slots__ = ("agent", "holders", "kind", "owner", "provider", "settings")
 
     def __init__(
-        self, agent: UUID, owner: str, kind: str, settings: ProviderSettings, provider: Provider
+        self, agent: UUID, owner: str, kind: str, settings: SharedSettings, provider: Shared
     ) -> None:
         self.agent = agent
         self.owner = owner
@@ -48,7 +59,7 @@ class SharedProvider:
 class ProviderPool:
     """Pool of every open provider of a process."""
 
-    def __init__(self, build: Callable[[str, ProviderSettings, str], Provider], metrics: Metrics) -> None:
+    def __init__(self, build: Callable[[str, Any, str], Shared], metrics: Metrics) -> None:
         self._build = build
         self._metrics = metrics
         self._open: dict[tuple[UUID, str], list[SharedProvider]] = {}
@@ -57,7 +68,7 @@ class ProviderPool:
         self._drained = asyncio.Event()
         self._drained.set()
 
-    def take(self, agent: UUID, kind: str, settings: ProviderSettings, owner: str) -> SharedProvider:
+    def take(self, agent: UUID, kind: str, settings: SharedSettings, owner: str) -> SharedProvider:
         """Return ``agent``'s provider with exactly these settings; build it if there is none.
 
         A provider built for another owner is not reused: its connections belong to that owner. Raises what
@@ -73,13 +84,16 @@ class ProviderPool:
         return box
 
     def take_all(
-        self, agent: UUID, settings: Mapping[str, ProviderSettings], owner: str = DEFAULT_OWNER
+        self, agent: UUID, settings: Mapping[str, SharedSettings], owner: str = DEFAULT_OWNER
     ) -> dict[str, SharedProvider]:
-        """Return one provider for every kind in ``settings``: all of them, or (with the error) none."""
+        """Return one provider for every place in ``settings``: all of them, or (with the error) none.
+
+        A place is a kind, or ``tools[0]``.
+        """
         boxes: dict[str, SharedProvider] = {}
         try:
-            for kind, section in settings.items():
-                boxes[kind] = self.take(agent, kind, section, owner)
+            for place, section in settings.items():
+                boxes[place] = self.take(agent, place.partition("[")[0], section, owner)
         except BaseException:
             self.give_back(boxes)
             raise
@@ -137,7 +151,7 @@ class ProviderPool:
             self._metrics.close_failures.inc()
             _log.warning(
                 "a provider failed to close",
-                extra={"kind": box.kind, "provider": box.settings.provider, "error": type(error).__name__},
+                extra={"kind": box.kind, "provider": _name_provider(box), "error": type(error).__name__},
             )
         finally:
             self._metrics.providers.labels(box.kind).dec()
@@ -232,7 +246,26 @@ class Lease:
 
 
 def make_live_agent(fields: Mapping[str, Any], boxes: Mapping[str, SharedProvider]) -> LiveAgent:
-    """Make a ``LiveAgent`` of ``fields`` with the providers in ``boxes``."""
-    providers: dict[str, Any] = {kind: box.provider for kind, box in boxes.items()}
-    charges = frozenset(kind for kind, box in boxes.items() if box.settings.has_secret())
-    return LiveAgent(**fields, **providers, charges=charges)
+    """Make a ``LiveAgent`` of ``fields`` with the providers and tools in ``boxes``."""
+    providers: dict[str, Any] = {place: box.provider for place, box in boxes.items() if box.kind == place}
+    tools = tuple(tool for box in boxes.values() if box.kind == TOOLS for tool in _list_tools(box.provider))
+    charges = frozenset(place for place in providers if _has_key(boxes[place]))
+    return LiveAgent(**fields, **providers, tools=tools, charges=charges)
+
+
+def list_tool_settings(entries: Iterable[ToolEntry]) -> dict[str, SharedSettings]:
+    """Return the entries of ``tools`` by their places: ``tools[0]``."""
+    return {f"{TOOLS}[{index}]": entry for index, entry in enumerate(entries)}
+
+
+def _has_key(box: SharedProvider) -> bool:
+    return isinstance(box.settings, ProviderSettings) and box.settings.has_secret()
+
+
+def _list_tools(source: Any) -> tuple[Tool, ...]:
+    tools: tuple[Tool, ...] = source.tools
+    return tools
+
+
+def _name_provider(box: SharedProvider) -> str:
+    return str(getattr(box.settings, "provider", box.kind))

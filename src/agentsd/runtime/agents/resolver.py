@@ -18,7 +18,13 @@ from agentsd.core.errors import StoreError
 from agentsd.core.manifest.agent import AgentHead, AgentRow
 from agentsd.runtime.agents.builder import Builder, DocumentRefused, OpenedAgent, ParsedDocument
 from agentsd.runtime.agents.cooperative import CooperativeYield
-from agentsd.runtime.agents.leases import BuiltAgent, ProviderPool, make_live_agent
+from agentsd.runtime.agents.leases import (
+    BuiltAgent,
+    ProviderPool,
+    SharedSettings,
+    list_tool_settings,
+    make_live_agent,
+)
 from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.telemetry import Metrics
 
@@ -127,11 +133,12 @@ class Resolver:
 
     def _build(self, wanted: AgentRow, recipe: OpenedAgent) -> BuiltAgent:
         """Build the agent: its identity is the wanted row's, its content the opened document's."""
-        usable = {
+        usable: dict[str, SharedSettings] = {
             kind: settings
             for kind, settings in recipe.settings.items()
             if self._builder.has_client(kind, settings)
         }
+        usable |= list_tool_settings(recipe.head.tools)
         boxes = self._boxes.take_all(wanted.id, usable, wanted.owner)
         return BuiltAgent(make_live_agent(merge_agent_fields(wanted, recipe), boxes), boxes, self._boxes)
 

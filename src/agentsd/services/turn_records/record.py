@@ -49,6 +49,15 @@ class TurnUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """Call of a tool in a turn."""
+
+    name: str
+    outcome: str  # ``providers.tool.ToolOutcome``
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRecord:
     """Turn that has ended. It contains no text of the conversation."""
 
@@ -60,7 +69,7 @@ class TurnRecord:
     usage: TurnUsage = TurnUsage()
     providers: Mapping[str, str] = field(default_factory=dict)  # {"llm": "groq.com"}: those that answered
     fallbacks: tuple[tuple[str, str], ...] = ()  # (kind, provider) that were asked and failed
-    tools: tuple[str, ...] = ()  # called; none exist yet
+    tools: tuple[ToolUse, ...] = ()  # called, in the order of their ends
     interrupted: bool = False
     error: str | None = None  # class of the error
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from sys import getsizeof
 from typing import Any, Literal
-from uuid import uuid4
+
+from agentsd.system.identifier import make_identifier
 
 Role = Literal["user", "assistant", "system"]
 ItemKind = Literal["message", "call", "result"]
@@ -24,7 +25,7 @@ TEXT_BYTES_MAX = 2 << 20
 
 def make_id(prefix: str) -> str:
     """Return a unique ``item_…`` or ``resp_…``."""
-    return f"{prefix}_{uuid4().hex[:24]}"
+    return make_identifier(prefix, digits=24)
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from agentsd.core.errors import (
     AgentNotFound,
     AgentsdError,
     AgentUnavailable,
+    InvalidChat,
     OptionRefused,
     ProviderError,
     StoreError,
@@ -37,7 +38,6 @@ from agentsd.providers.base import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from agentsd.services.chat import InvalidChat
 from agentsd.web.http.json import to_json
 
 TYPE_PREFIX = "urn:agentsd:problem:"

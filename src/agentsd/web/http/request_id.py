@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import secrets
 
 from aiohttp import web
 
+from agentsd.system.identifier import make_identifier
 from agentsd.telemetry import REQUEST_ID
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -21,7 +21,7 @@ def begin_request(request: web.Request) -> str:
     """
     given = request.headers.get(REQUEST_ID_HEADER)
     if given is None or not _FORM.fullmatch(given):
-        given = f"req_{secrets.token_hex(16)}"
+        given = make_identifier("req")
     request[_ID] = given
     REQUEST_ID.set(given)
     return given

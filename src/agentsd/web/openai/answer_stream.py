@@ -45,7 +45,8 @@ class AnswerFrames(Protocol):
 class CompletionFrames:
     """Frames of ``data`` alone, ``[DONE]`` last; after an error there is no ``[DONE]``."""
 
-    convert: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda chunk: chunk
+    convert: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] = lambda chunk: chunk
+    """Returns what a client gets of a chunk; None for nothing."""
     last: bytes = b"data: [DONE]\n\n"
 
     def begin(self) -> bytes:
@@ -54,7 +55,8 @@ class CompletionFrames:
 
     def take(self, chunk: Mapping[str, Any]) -> bytes:
         """Return the chunk as one frame."""
-        return _encode_data(self.convert(chunk))
+        shown = self.convert(chunk)
+        return b"" if shown is None else _encode_data(shown)
 
     def end(self) -> bytes:
         """Return the mark of the end."""
@@ -95,8 +97,7 @@ async def send_answer(
             if turn is not None:
                 turn.error = error
             last = frames.fail(_make_problem(error), get_request_id(request))
-        await out.write((frames.begin() if opening is None else b"") + last)
-    await response.write_eof()
+        await out.end((frames.begin() if opening is None else b"") + last)
     return response
 
 

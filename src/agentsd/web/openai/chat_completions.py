@@ -23,6 +23,7 @@ from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.reply import Count, make_reply
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
+from agentsd.web.openai.chat_tools import hide_calls, show_calls, wants_calls
 from agentsd.web.openai.chat_turn import ChatTurn, record_turn
 from agentsd.web.openai.models import ModelName, find_model, make_agent_headers
 
@@ -51,7 +52,11 @@ class ChatRequest(RequestModel):
     messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
     stream: Streamed = None
     stream_options: Annotated[
-        dict[str, Any] | None, Field(description="`include_usage` requests a last chunk with the usage.")
+        dict[str, Any] | None,
+        Field(
+            description="`include_usage` requests a last chunk with the usage, `include_tools` a chunk with "
+            "`tool_call` for the beginning and the end of each call of a tool of the agent."
+        ),
     ] = None
 
 
@@ -74,6 +79,12 @@ def make_routes() -> list[web.RouteDef]:
     return [web.post("/v1/chat/completions", complete_chat)]
 
 
+def _make_frames(body: Mapping[str, Any], turn: ChatTurn) -> CompletionFrames:
+    if turn.tools is None:
+        return CompletionFrames()
+    return CompletionFrames(show_calls if wants_calls(body) else hide_calls)
+
+
 async def complete_chat(request: web.Request) -> web.StreamResponse:
     """Return one chat completion, whole or as a stream."""
     body = await read_json_object(request)
@@ -90,8 +101,8 @@ async def _answer(
     grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
     if wanted.stream:
         with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
-            answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
-            return await send_answer(request, agent, answer, CompletionFrames(), turn)
-    whole = await chat.complete_chat(agent, grounded)
+            answer = rag.cite_stream(chat.stream_chat(agent, grounded, turn.tools), passages)
+            return await send_answer(request, agent, answer, _make_frames(body, turn), turn)
+    whole = await chat.complete_chat(agent, grounded, turn.tools)
     turn.take(whole)
     return make_reply(rag.add_citations(whole, passages), headers=make_agent_headers(agent))

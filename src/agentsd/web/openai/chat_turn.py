@@ -13,6 +13,7 @@ from aiohttp import web
 
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.resilience.attempts import Attempts, open_attempts
+from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.turn_records.record import (
     Channel,
     TurnAgent,
@@ -23,6 +24,7 @@ from agentsd.services.turn_records.record import (
 )
 from agentsd.services.voicebot.conversation import make_id
 from agentsd.web.context import TURN_SINKS
+from agentsd.web.openai.chat_tools import make_tool_turn
 
 CONVERSATION_HEADER = "X-Conversation-Id"
 _CONVERSATION = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -31,10 +33,20 @@ _CONVERSATION = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 class ChatTurn:
     """Turn of a request that is under way."""
 
-    __slots__ = ("_agent", "_attempts", "_began", "_channel", "_conversation", "_first", "_usage", "error")
+    __slots__ = (
+        "_agent", "_attempts", "_began", "_channel", "_conversation", "_first", "_usage", "error", "tools",
+    )  # fmt: skip
 
-    def __init__(self, agent: LiveAgent, channel: Channel, conversation: str, attempts: Attempts) -> None:
+    def __init__(
+        self,
+        agent: LiveAgent,
+        channel: Channel,
+        conversation: str,
+        attempts: Attempts,
+        tools: ToolTurn | None = None,
+    ) -> None:
         self.error: BaseException | None = None
+        self.tools = tools  # None: the agent has none
         self._agent = agent
         self._channel = channel
         self._conversation = conversation
@@ -64,6 +76,7 @@ class ChatTurn:
             TurnUsage(*read_token_usage(self._usage)),
             self._attempts.answered,
             tuple(self._attempts.failed),
+            self.tools.uses if self.tools else (),
             error=None if error is None or left else type(error).__name__,
         )
 
@@ -74,7 +87,8 @@ def record_turn(
 ) -> Iterator[ChatTurn]:
     """Record what happens within the context as one turn."""
     with open_attempts() as attempts:
-        turn = ChatTurn(agent, channel, find_conversation(request, body), attempts)
+        tools = make_tool_turn(request, agent)
+        turn = ChatTurn(agent, channel, find_conversation(request, body), attempts, tools)
         try:
             yield turn
         except BaseException as error:

@@ -6,7 +6,6 @@ https://platform.openai.com/docs/api-reference/completions
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, Any, Literal, NotRequired, cast
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from agentsd.web.http.reply import Count, make_reply
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
 from agentsd.web.openai.chat_completions import Streamed, describe_passed_fields
+from agentsd.web.openai.chat_tools import hide_calls
 from agentsd.web.openai.chat_turn import record_turn
 from agentsd.web.openai.models import ModelName, lease_model, make_agent_headers
 
@@ -86,11 +86,17 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     async with lease_model(request, wanted.model) as agent:
         with record_turn(request, agent, "completions", body) as turn:
             if not wanted.stream:
-                whole = await chat.complete_chat(agent, asked)
+                whole = await chat.complete_chat(agent, asked, turn.tools)
                 turn.take(whole)
                 return make_reply(convert_answer(whole, "message"), headers=make_agent_headers(agent))
-            frames = CompletionFrames(partial(convert_answer, body="delta"))
-            return await send_answer(request, agent, chat.stream_chat(agent, asked), frames, turn)
+            answer = chat.stream_chat(agent, asked, turn.tools)
+            return await send_answer(request, agent, answer, CompletionFrames(convert_chunk), turn)
+
+
+def convert_chunk(chunk: Mapping[str, Any]) -> Completion | None:
+    """Return a chunk of a chat completion as one of a completion; None for an event of a tool."""
+    shown = hide_calls(chunk)
+    return None if shown is None else convert_answer(shown, "delta")
 
 
 def convert_answer(answer: Mapping[str, Any], body: str) -> Completion:

@@ -77,6 +77,8 @@ class ManifestReply:
     rag_config: dict[str, Any]
     turn: dict[str, Any]
     on_error: dict[str, Any]
+    tools: list[Any]
+    tool_rounds: int | None
     checks: list[Any]
 
 
@@ -232,6 +234,8 @@ def mask_document(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]
         "rag_config": _mask_section(get("rag"), masker),
         "turn": _mask_section(get("turn"), masker),
         "on_error": _mask_section(get("on_error"), masker),
+        "tools": mask(get("tools") or []),
+        "tool_rounds": mask(get("tool_rounds")),
         "checks": mask(get("checks") or []),
     }
 

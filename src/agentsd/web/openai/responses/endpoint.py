@@ -83,11 +83,12 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         with record_turn(request, agent, "responses", body) as turn:
             if wanted.stream:
                 with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
-                    answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
+                    answer = rag.cite_stream(chat.stream_chat(agent, grounded, turn.tools), passages)
                     response = await send_answer(request, agent, answer, _ResponseFrames(builder), turn)
             else:
-                whole = await chat.complete_chat(agent, grounded)
+                whole = await chat.complete_chat(agent, grounded, turn.tools)
                 turn.take(whole)
+                builder.take_events(turn.tools.events if turn.tools else ())
                 builder.take_whole(rag.add_citations(whole, passages))
                 response = make_reply(builder.snapshot(builder.status), headers=make_agent_headers(agent))
         if wanted.store:

@@ -6,7 +6,7 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, cast
 from uuid import uuid4
 
@@ -14,7 +14,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from agentsd.services.rag import Citation
+from agentsd.services.tools.events import ToolEnded, ToolEvent, ToolStarted, get_event
 from agentsd.web.http.reply import Count
+from agentsd.web.openai.responses.tool_items import ApprovalItem, ToolItem
 from agentsd.web.openai.responses.tools import OfferedTools
 
 Event = dict[str, Any]
@@ -95,8 +97,9 @@ class ResponseBuilder:
         self.id = make_response_id()
         self._slug, self._echo, self._created = slug, echo, int(time.time())
         self._offered = offered
-        self._items: list[_Item] = []
+        self._items: list[_Item | ToolItem | ApprovalItem] = []
         self._open: dict[object, _Item] = {}  # by kind, calls by index
+        self._tools: dict[str, ToolItem] = {}  # calls that are run here, by id
         self._usage: Mapping[str, Any] | None = None
         self._citations: Any = None
         self._finish: str | None = None
@@ -112,12 +115,43 @@ class ResponseBuilder:
 
     def take(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
         """Take a chunk of a chat completion and yield the events that it causes."""
+        if (event := get_event(chunk)) is not None:
+            yield from self.take_event(event)
+            return
         self._usage = chunk.get("usage") or self._usage
         self._citations = chunk.get("citations") or self._citations
         for choice in chunk.get("choices") or ():
             if choice.get("index", 0) == 0:
                 self._finish = choice.get("finish_reason") or self._finish
                 yield from self._take_delta(choice.get("delta") or {}, choice.get("logprobs"))
+
+    def take_event(self, event: ToolEvent) -> Iterator[Event]:
+        """Take an event of a tool that is run here and yield the events that it causes."""
+        yield from self._close_texts()
+        if isinstance(event, ToolStarted):
+            item = ToolItem(event.call, len(self._items))
+            self._items.append(item)
+            self._tools[event.call.id] = item
+            for kind, members in item.begin():
+                yield self._event(kind, **members)
+        elif isinstance(event, ToolEnded):
+            yield from self._end_tool(event)
+
+    def take_events(self, events: Iterable[ToolEvent]) -> None:
+        """Take what happened before a whole answer."""
+        for event in events:
+            for _ in self.take_event(event):
+                pass
+
+    def _end_tool(self, event: ToolEnded) -> Iterator[Event]:
+        item = self._tools.get(event.call.id)
+        for kind, members in item.end(event.result) if item else ():
+            yield self._event(kind, **members)
+        if event.approval is not None:
+            asked = ApprovalItem(event, len(self._items))
+            self._items.append(asked)
+            for kind in ("response.output_item.added", "response.output_item.done"):
+                yield self._event(kind, output_index=asked.index, item=asked.value())
 
     def take_whole(self, answer: Mapping[str, Any]) -> None:
         """Take a whole chat completion."""
@@ -169,12 +203,17 @@ class ResponseBuilder:
 
     def messages(self) -> list[dict[str, Any]]:
         """Return the answer as messages of a chat completion, for a request that continues it."""
-        texts = "".join(item.text for item in self._items if item.kind in ("output_text", "refusal"))
-        calls = [item.call() for item in self._items if item.kind in ("function", "custom")]
-        message: dict[str, Any] = {"role": "assistant", "content": texts or None}
-        if calls:
-            message["tool_calls"] = calls
-        return [message] if texts or calls else []
+        messages: list[dict[str, Any]] = []
+        texts, calls = "", []
+        for item in self._items:
+            if not isinstance(item, _Item):
+                messages += _make_message(texts, ()) + item.messages()
+                texts = ""
+            elif item.kind in ("output_text", "refusal"):
+                texts += item.text
+            elif item.kind in ("function", "custom"):
+                calls.append(item.call())
+        return messages + _make_message(texts, calls)
 
     # Parts of a chunk
 
@@ -338,6 +377,14 @@ class _Item:
             case _:
                 content = [] if empty else [self.part()]
                 return {**head, "type": "message", "role": "assistant", "content": content}
+
+
+def _make_message(texts: str, calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the message of the assistant; none where it is empty."""
+    message: dict[str, Any] = {"role": "assistant", "content": texts or None}
+    if calls:
+        message["tool_calls"] = list(calls)
+    return [message] if texts or calls else []
 
 
 def _number_calls(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Clients of what an agent's tools call."""
