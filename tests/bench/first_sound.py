@@ -27,7 +27,7 @@ from tests.bench.wire import run as run_async
 from tests.services.sentences import speak
 from tests.vendors.base import Socket
 from tests.vendors.kokoro_server import KokoroServer
-from tests.vendors.openai_server import OpenAIServer
+from tests.vendors.openai_server import OpenAIServer, wav_header
 from tests.vendors.whisper_server import WhisperServer
 
 DELAYS = {"stt": 0.1, "llm": 0.15, "tts": 0.1}
@@ -56,10 +56,10 @@ class DelayedModel(OpenAIServer):
 
 
 class DelayedVoice(KokoroServer):
-    """Voice that thinks before each sentence, then speaks in real time where ``delay`` is given."""
+    """Voice that thinks before each sentence."""
 
     async def talk(self, socket: Socket) -> None:
-        """Speak each text frame, in real time."""
+        """Speak each text frame."""
         await super().talk(_SlowSocket(socket))  # type: ignore[arg-type]
 
 
@@ -85,6 +85,20 @@ class _SlowSocket:
     async def part(self, frame: Any) -> None:
         """As the socket."""
         await self._socket.part(frame)
+
+
+class EndlessVoice(KokoroServer):
+    """Voice that speaks on, a little faster than in real time, whatever it is given."""
+
+    async def talk(self, socket: Socket) -> None:
+        """Speak from the first sentence on."""
+        await socket.next()
+        await socket.say({"type": "ready", "sample_rate": self.rate, "format": "pcm_s16le"})
+        await socket.next()
+        await socket.say(wav_header(self.rate, 0))
+        while True:
+            await socket.part(bytes(480))
+            await asyncio.sleep(0.008)
 
 
 class DelayedRecogniser(WhisperServer):
@@ -230,7 +244,7 @@ def make_server(kind: str) -> OpenAIServer | KokoroServer | WhisperServer:
         return OpenAIServer(words=SENTENCE * 400, delay=0.005, record=False)
     if kind == "stt":
         return DelayedRecogniser(record=False)
-    return DelayedVoice(record=False) if kind == "tts" else KokoroServer(delay=0.005, record=False)
+    return DelayedVoice(record=False) if kind == "tts" else EndlessVoice(record=False)
 
 
 async def _serve(kind: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from agentsd.audio import turn_model
 from agentsd.audio.vad import FRAME_MS, VoiceDetector
-from agentsd.core.manifest.turn import Turn
+from agentsd.core.manifest.turn import Turn, Waits
 from agentsd.services.voicebot.speech_detector import SpeechDetector
 from agentsd.services.voicebot.turn_detection import SpeechEnd, SpeechStart
 from agentsd.services.voicebot.turn_judge import TurnJudge
@@ -73,6 +73,29 @@ async def test_a_finished_thought_ends_sooner_than_by_silence(text: str, languag
     _, plain = await signals(sound, Turn())
     assert isinstance(smart, SpeechEnd)
     assert plain.at_ms - smart.at_ms >= 500 - 200 - 2 * FRAME_MS
+
+
+@pytest.mark.parametrize(
+    ("text", "turn", "after_ms"),
+    [(BROKEN[0][0], SMART, 500), (WHOLE[0][0], SMART, 200), (BROKEN[0][0], Turn(silence_ms=2000), 200)],
+)
+async def test_a_pause_is_likely_the_end_unless_the_model_doubts_it(
+    text: str, turn: Turn, after_ms: int
+) -> None:
+    """Then it is after ``silence_ms``; every sound makes it a pause."""
+    model()
+    turn = turn.model_copy(update={"wait_ms": Waits(sure=2000, unsure=2000)})
+    ear = SpeechDetector(VoiceDetector(), RATE, turn, lambda: TurnJudge(answer_at_once))
+    before = silence(0.5) + speak(text)
+    sound = room(before + silence(0.8) + speak("Friday.")[:8000])
+    likely = []
+    for at in range(0, len(sound), 640):
+        for part in ear.slices(sound[at : at + 640]):
+            ear.hear(part)
+        if ear.likely_over:
+            likely.append((at + 640 - len(before)) / RATE / 2 * 1000)
+    assert after_ms - FRAME_MS <= likely[0] <= after_ms + FRAME_MS + 20
+    assert likely[-1] <= 800 + 4 * FRAME_MS
 
 
 @pytest.mark.parametrize(("rate", "silence_ms"), [(24_000, 200), (24_000, 500), (8000, 500)])

@@ -85,11 +85,9 @@ class SpeechDetector:
 
     @property
     def likely_over(self) -> bool:
-        """Return whether the pause is likely the end: by the model's opinion, else by its length."""
-        judge = self._judge
-        if not self.paused:
-            return False
-        return judge is None or judge.likely or self.quiet_ms >= self.turn.silence_ms
+        """Return whether the pause is likely the end: by its length, unless the model doubts it."""
+        doubted = self._judge is not None and self._judge.doubts
+        return self.paused and (not doubted or self.quiet_ms >= self.turn.silence_ms)
 
     @property
     def quiet_ms(self) -> int:

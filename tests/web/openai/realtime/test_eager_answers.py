@@ -9,6 +9,7 @@ import pytest
 
 from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault, Received
+from tests.vendors.tool_server import ToolServer
 from tests.web.conftest import Stack
 from tests.web.voices import Line, Vendors, call, settled
 
@@ -123,6 +124,24 @@ async def test_no_tool_is_called_before_the_end_is_certain(stack: Stack, voices:
         await line.done()
         assert len(line.of("response.function_call_arguments.done")) == len(chats(voices)) == 1
     assert outcomes(stack) == {"used": 1}
+
+
+async def test_no_tool_of_the_server_is_run_before_the_end_is_certain(stack: Stack, voices: Vendors) -> None:
+    """It is run once, for the words that were certain, and not at all for a caller who goes on."""
+    async with ToolServer() as server:
+        tool = {"name": "weather", "description": "Weather.", "parameters": {"place": {"type": "string"}}}
+        await serve(stack, voices, tools=[tool | {"http": {"url": f"{server.url}/weather"}}])
+        async with call(stack, "a") as line:
+            await line.append(PAUSE)
+            await until(lambda: chats(voices))
+            await line.append(PAUSE)
+            await until(lambda: len(chats(voices)) == 2)
+            await asyncio.sleep(0.05)
+            assert server.requests == []
+            await line.append(END)
+            assert (await line.done())["status"] == "completed"
+        assert len(server.requests) == 1
+    assert outcomes(stack) == {"resumed": 1, "used": 1}
 
 
 async def test_what_was_said_meanwhile_is_answered(stack: Stack, voices: Vendors) -> None:
