@@ -19,6 +19,7 @@ REVOKE UPDATE, DELETE ON audit FROM agentsd_sync;  -- audit entries are added, n
 -- serve: read everything, write heartbeats, audit entries and vectors
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO agentsd_runtime;
 GRANT INSERT, UPDATE, DELETE ON replicas TO agentsd_runtime;
+GRANT INSERT, UPDATE, DELETE ON tool_consents TO agentsd_runtime;
 GRANT INSERT ON audit TO agentsd_runtime;  -- refused writes are recorded, too
 GRANT UPDATE (ordinal) ON knowledge_chunks TO agentsd_runtime;  -- FOR UPDATE SKIP LOCKED needs it
 DO $$ BEGIN

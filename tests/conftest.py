@@ -1,4 +1,4 @@
-"""Postgres for the whole suite: one server per worker, one migrated template, one cloned database per test.
+"""Postgres for the whole suite: one server per worker, one migrated template, copies of it for the tests.
 
 AGENTSD_TEST_DATABASE_URL names a server to use instead of the embedded one; its user must be allowed to
 create databases.
@@ -11,32 +11,22 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
-from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
 import pytest
 from hypothesis import settings as hypothesis_settings
-from psycopg.conninfo import conninfo_to_dict
 
 from agentsd.store.database import Database
 from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade_schema
+from tests.databases import DatabasePool, create_database, drop_database, url_with
 
 hypothesis_settings.register_profile("suite", deadline=None, derandomize=True)  # never red by chance
 hypothesis_settings.register_profile("search", deadline=None)  # pytest --hypothesis-profile=search
 hypothesis_settings.load_profile("suite")
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
-
-
-def url_with(url: str, database: str) -> str:
-    """``url`` with another database."""
-    parts = {name: quote(str(value), safe="") for name, value in conninfo_to_dict(url).items()}
-    parts.pop("dbname", None)
-    credentials = ":".join(parts.pop(name) for name in ("user", "password") if name in parts)
-    rest = "&".join(f"{name}={value}" for name, value in parts.items())
-    return f"postgresql://{credentials}@/{database}?{rest}"
 
 
 @pytest.fixture(scope="session")
@@ -66,29 +56,32 @@ def template(postgres_url: str) -> Iterator[str]:
         admin.execute(f"DROP DATABASE {name}")
 
 
+@pytest.fixture(scope="session")
+def databases(postgres_url: str, template: str) -> Iterator[DatabasePool]:
+    """Migrated databases."""
+    pool = DatabasePool(postgres_url, template)
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A fresh database without tables."""
-    yield from _fresh(postgres_url, "template1")
+    name = create_database(postgres_url, "template1")
+    yield url_with(postgres_url, name)
+    drop_database(postgres_url, name)
 
 
 @pytest.fixture
-def database_url(postgres_url: str, template: str) -> Iterator[str]:
-    """A fresh migrated database."""
-    yield from _fresh(postgres_url, template)
+def database_url(databases: DatabasePool) -> Iterator[str]:
+    """A migrated database without rows."""
+    with databases.lend() as url:
+        yield url
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """``Database`` on a fresh migrated database."""
+    """``Database`` on a migrated database without rows."""
     opened = Database(database_url)
     yield opened
     await opened.aclose()
-
-
-def _fresh(postgres_url: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-        yield url_with(postgres_url, name)
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

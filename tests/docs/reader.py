@@ -62,7 +62,7 @@ class Reader:
         self.terminals: list[Terminal] = []
         self.serving: dict[str, Terminal] = {}  # by what it serves
         self.pasted: list[str] = []
-        for name in ("home", "scripts", "work", "run/secrets"):
+        for name in ("bin", "home", "scripts", "work", "run/secrets"):
             (root / name).mkdir(parents=True)
 
     async def paste(self, block: Block) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 from tests.docs.needs import check_unrun, is_usable
 from tests.docs.reader import Block, Reader, copy_checkout, read_blocks
+from tests.e2e.forks import SERVER
 from tests.e2e.home import REPOSITORY, echo
 from tests.files.git.remote import ssh_key
 from tests.vendors.openai_server import OpenAIServer
@@ -49,7 +50,7 @@ async def reader(database_url: str) -> AsyncIterator[Reader]:
     """A person with an empty home, this environment's programs, and a database."""
     root = Path(mkdtemp(prefix="agentsd-docs-"))
     env = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{root}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": sysconfig.get_paths()["purelib"],  # what pip would install is here already
         "HOME": str(root / "home"),
         "TMPDIR": str(root),
@@ -74,6 +75,7 @@ async def reader(database_url: str) -> AsyncIterator[Reader]:
         (r"(acme/sales) 41\b", r"acme/sales 1"),
     ]
     made = Reader(root, env, own)
+    SERVER.write_command(root / "bin")
     home = root / "home"
     (home / ".curlrc").write_text("fail-with-body\nmax-time = 60\n")
     (home / ".gitconfig").write_text(

@@ -2,8 +2,9 @@
 
 A start of the interpreter with all that ``agentsd`` imports costs about a second of computing, and the tests
 make hundreds. What is forked is a process like any other (its own pid, session, environment, folder, streams
-and exit status), only loaded already. Where the start itself is the subject, or what the system shows of a
-process (its command line and first environment), a test starts the interpreter: see ``Home.fork``.
+and exit status), only loaded already. In a shell, what ``write_command`` writes stands for ``agentsd``: it
+asks the same server. Where the start itself is the subject, or what the system shows of a process (its
+command line and first environment), a test starts the interpreter: see ``Home.fork``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,27 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+COMMAND = """\
+#!{interpreter} -IS
+# Stands for agentsd: has the fork server start it on these streams, hands signals on, ends as it ends.
+import json, os, signal, socket, sys
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+reader, writer = os.pipe()
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+    server.connect({address!r})
+    request = {{"arguments": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd()}}
+    socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2, writer])
+    os.close(writer)
+    pid = int(server.recv(64))
+for number in FORWARDED:
+    signal.signal(number, lambda number, _: os.kill(pid, number))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+code = int(os.read(reader, 64))
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
 LOADED = ("agentsd.cli.commands.up", "agentsd.cli.commands.sync", "agentsd.web.app", "agentsd.plugins")
 REQUEST_BYTES_MAX = 1 << 17
 ROOT = Path(__file__).parents[2]
@@ -35,6 +57,7 @@ class ForkServer:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._address = f"\0agentsd-forks-{os.getpid()}"  # of no file
 
     def fork(self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, fds: Sequence[int]) -> int:
         """Return the pid of a new ``agentsd``. ``fds`` are its streams, and where its status is written."""
@@ -43,14 +66,25 @@ class ForkServer:
         socket.send_fds(server, [json.dumps(request).encode()], list(fds))
         return int(server.recv(REQUEST_BYTES_MAX))
 
+    def write_command(self, folder: Path) -> None:
+        """Write a program ``agentsd`` for shells. It begins in 20 ms, and starts what ``fork`` starts."""
+        if self._socket is None:
+            self._start()
+        file = folder / "agentsd"
+        file.write_text(COMMAND.format(interpreter=sys.executable, address=self._address))
+        file.chmod(0o755)
+
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(self._address)
+            listener.listen()
+            fds = (theirs.fileno(), listener.fileno())
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.e2e.forks", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.e2e.forks", *map(str, fds)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=fds,
                 start_new_session=True,
             )
         self._socket = ours
@@ -121,7 +155,7 @@ async def read_pipe(fd: int) -> asyncio.StreamReader:
     return reader
 
 
-def serve(connection: socket.socket) -> bool:
+def serve(connection: socket.socket, listener: socket.socket) -> bool:
     """Fork for each request. True in a child, set up to be ``agentsd``; False when the tests are over."""
     statuses: dict[int, int] = {}
     woken, waker = os.pipe()
@@ -129,23 +163,36 @@ def serve(connection: socket.socket) -> bool:
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready, _, _ = select.select([connection, woken], [], [])
+        ready, _, _ = select.select([connection, listener, woken], [], [])
         if woken in ready:
             os.read(woken, 4096)
             report(statuses)
-        if connection not in ready:
-            continue
-        data, fds, _, _ = socket.recv_fds(connection, REQUEST_BYTES_MAX, 4)
-        if not data:
-            return False
-        pid = os.fork()
-        if not pid:
-            become(json.loads(data), fds)
-            return True
-        statuses[pid] = fds[3]
-        for fd in fds[:3]:
-            os.close(fd)
-        connection.send(str(pid).encode())
+        if listener in ready:
+            shell, _ = listener.accept()
+            if answer(shell, statuses) == 0:
+                shell.detach()  # closed already
+                return True
+            shell.close()
+        if connection in ready:
+            pid = answer(connection, statuses)
+            if not pid:
+                return pid == 0
+
+
+def answer(connection: socket.socket, statuses: dict[int, int]) -> int | None:
+    """Fork for one request, and return the pid: 0 in the child. None: there is no more request."""
+    data, fds, _, _ = socket.recv_fds(connection, REQUEST_BYTES_MAX, 4)
+    if not data:
+        return None
+    pid = os.fork()
+    if not pid:
+        become(json.loads(data), fds)
+        return 0
+    statuses[pid] = fds[3]
+    for fd in fds[:3]:
+        os.close(fd)
+    connection.send(str(pid).encode())
+    return pid
 
 
 def report(statuses: dict[int, int]) -> None:
@@ -179,17 +226,18 @@ def become(request: dict[str, object], fds: Sequence[int]) -> None:
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
-def main(fd: int) -> None:
+def main(connection_fd: int, listener_fd: int) -> None:
     """Load ``agentsd``, and be it in each child."""
     for name in LOADED:
         import_module(name)
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with socket.socket(fileno=fd) as connection:
-        child = serve(connection)
-        if child:
+    with socket.socket(fileno=connection_fd) as connection, socket.socket(fileno=listener_fd) as listener:
+        child = serve(connection, listener)
+        if child:  # closed already
             connection.detach()
+            listener.detach()
     if child:
         from agentsd.__main__ import main as run
 
@@ -197,4 +245,4 @@ def main(fd: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

@@ -19,7 +19,7 @@ from agentsd.core.errors import (
 )
 from agentsd.store.database import Database, format_place, make_dsn
 from agentsd.store.queries.agents import lock_applies
-from tests.conftest import url_with
+from tests.databases import url_with
 
 SECRET = "hunter2-canary"
 

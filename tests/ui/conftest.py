@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
-from uuid import uuid4
+from contextlib import AsyncExitStack, ExitStack
 
-import psycopg
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.conftest import url_with
+from tests.databases import DatabasePool
 from tests.ui import chromium
 from tests.ui.site import Site, Vendors, new_home
 from tests.ui.site import vendors as vendors_of
@@ -50,21 +48,10 @@ async def vendors() -> AsyncIterator[Vendors]:
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres_url: str, template: str) -> Iterator[Callable[[], str]]:
-    """Makes a migrated database, and gives its URL; all are gone at the end."""
-    names: list[str] = []
-
-    def make() -> str:
-        name = f"ui_{uuid4().hex}"
-        with psycopg.connect(postgres_url, autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-        names.append(name)
-        return url_with(postgres_url, name)
-
-    yield make
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        for name in names:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def new_database(databases: DatabasePool) -> Iterator[Callable[[], str]]:
+    """Makes a migrated database, and gives its URL; all are given back at the end."""
+    with ExitStack() as exits:
+        yield lambda: exits.enter_context(databases.lend())
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")

@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.conftest import url_with
+from tests.databases import url_with
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.opening import commit, opened
 from tests.ui.site import KEY, Site

@@ -16,7 +16,7 @@ from tests.e2e.home import echo
 from tests.services.speech import spoken
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.site import Site, Vendors
-from tests.ui.sound import DENIED, RECORDER, likeness, played
+from tests.ui.sound import DENIED, RECORDER, likeness, played, played_around_cut
 from tests.ui.test_accessibility import violations
 from tests.ui.test_signing_in import ANN, sign_in, users
 from tests.vendors.openai_server import voice_of
@@ -114,21 +114,19 @@ async def test_barge_in(visit: Visit, vendors: Vendors) -> None:
 
     The sample recording speaks: it takes the microphone's place, and the vendor hears every word of it.
     """
-    words, vendors.llm.words = vendors.llm.words, ("We are open on weekdays from nine to five. ",) * 250
-    try:
-        page = await visit("/ui/voice?agent=clerk", before=RECORDER + DENIED.format(name="NotFoundError"))
-        events = sent(page)
-        await write(page, "Tell me everything")
-        await expect(page.locator("#status")).to_have_text("The agent speaks")
-        await page.get_by_role("button", name="Use a sample recording").click()
-        await expect(page.locator(".talk s.unheard")).to_have_count(1)
-    finally:
-        vendors.llm.words = words
+    vendors.llm.scripted["Tell me everything"] = ("We are open on weekdays from nine to five. ",) * 250
+    page = await visit("/ui/voice?agent=clerk", before=RECORDER + DENIED.format(name="NotFoundError"))
+    events = sent(page)
+    await write(page, "Tell me everything")
+    await expect(page.locator("#status")).to_have_text("The agent speaks")
+    await page.get_by_role("button", name="Use a sample recording").click()
+    await expect(page.locator(".talk s.unheard")).to_have_count(1)
     assert await page.evaluate("window.stopped") > 0
     (told,) = [event for event in events if event["type"] == "conversation.item.truncate"]
-    assert 0 <= told["audio_end_ms"] < len(await played(page)) / 2 / 24
     await said(page, "agent", ANSWER)  # to what was said over it
-    assert await played(page) == voice_of(ANSWER)
+    cut, answered = await played_around_cut(page)  # on a busy machine the answer has begun before one looks
+    assert 0 <= told["audio_end_ms"] < len(cut) / 2 / 24
+    assert answered == voice_of(ANSWER)
     await expect(page.locator("#device")).to_be_empty()
     heard = b"".join(frame for frame in vendors.stt.last.frames if isinstance(frame, bytes))
     assert likeness(heard, spoken(16_000)) > 0.95

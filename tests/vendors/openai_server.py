@@ -47,6 +47,7 @@ class OpenAIServer(VendorServer):
     ) -> None:
         super().__init__(**options)
         self.words = tuple(words)
+        self.scripted: dict[str, Iterable[str]] = {}  # by the newest message: answers instead of ``words``
         self.naming = False  # the answer is the name of the model
         self.done = done
         self.noisy = noisy
@@ -83,7 +84,9 @@ class OpenAIServer(VendorServer):
             return list(self.words)
         if self.script:
             return list(self.script.pop(0))
-        return list(self.words if self.always is None else self.always)
+        if self.always is not None:
+            return list(self.always)
+        return list(self.scripted.get(str(body["messages"][-1]["content"]), self.words))
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())

@@ -27,6 +27,8 @@
     │   └── FunctionFailed      the function raised an exception of type ``kind``
     ├── RecordingRefused        a recording that cannot be decoded within the bounds
     ├── OptionRefused           a request asks an agent's provider for something that it cannot do
+    ├── VariableRefused         a request brings a wrong value of a variable, or lacks one
+    ├── OverrideRefused         a request changes what the manifest does not leave to clients
     ├── AgentNotFound           no such agent
     ├── AgentUnavailable        the agent exists, but cannot run: a condition gives the reason
     ├── ProviderError           a vendor failed; see ``agentsd.providers.base``
@@ -204,6 +206,28 @@ class RecordingRefused(AgentsdError):
 
 class OptionRefused(AgentsdError):
     """Option of a request that the agent's provider does not have; ``param`` is the request's field."""
+
+    def __init__(self, message: str, *, param: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
+class VariableRefused(AgentsdError):
+    """Value of a variable that an agent does not declare, that does not fit, or that is missing.
+
+    ``param`` is the field of the request.
+    """
+
+    def __init__(self, message: str, *, param: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
+class OverrideRefused(AgentsdError):
+    """Request that changes a part of an agent which its manifest does not leave to clients.
+
+    ``param`` is the field of the request.
+    """
 
     def __init__(self, message: str, *, param: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)

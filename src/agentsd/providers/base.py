@@ -25,6 +25,8 @@ from uuid import UUID
 from agentsd.core.errors import ProviderError
 from agentsd.core.manifest.agent import AgentHead
 from agentsd.core.manifest.chunks import Passage
+from agentsd.core.manifest.variables import Value
+from agentsd.core.text.agent_texts import AgentTexts
 from agentsd.providers.tool import Tool
 
 
@@ -213,6 +215,10 @@ class LiveAgent:
     commit: str | None = None  # of the version that serves
     charges: frozenset[str] = frozenset()  # kinds with a vendor that gets a key, and so may charge
     client_options: frozenset[str] = frozenset()  # request fields that the manifest lets clients pass on
+    texts: AgentTexts | None = None  # templates of ``spec``, until ``bind_agent`` fills them in; None: none
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)  # of all variables, once filled in
+    given: Mapping[str, Value] = field(default_factory=dict, repr=False)  # those that the session brought
+    own_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)  # that clients could override
     tools: tuple[Tool, ...] = ()  # built with the agent, closed with it
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from agentsd.core.manifest.tool_schema import ArgumentSchema
 
@@ -46,7 +46,6 @@ class ToolDefinition:
     on_interrupt: Literal["finish", "cancel"] = "finish"
     confirm: bool = False
     timeout_seconds: float = 10.0
-    free_to_probe: bool = False  # a call without arguments changes nothing
 
     @property
     def runs_here(self) -> bool:
@@ -102,3 +101,15 @@ class ToolSource(Protocol):
 
     async def aclose(self) -> None:
         """Release connections. Called once, after the last lease has ended."""
+
+
+@runtime_checkable
+class ProbedTool(Protocol):
+    """Tool that can be tried without changing anything."""
+
+    @property
+    def definition(self) -> ToolDefinition:
+        """Return the definition."""
+
+    async def probe(self) -> ToolResult | None:
+        """Try the tool. None: it cannot be tried, since nobody knows arguments that change nothing."""

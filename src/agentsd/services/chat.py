@@ -19,6 +19,7 @@ from agentsd.providers.base import LLM, LiveAgent
 from agentsd.services.tools.events import EVENT_KEY
 from agentsd.services.tools.rounds import open_rounds
 from agentsd.services.tools.turn import ToolTurn
+from agentsd.services.variables import bind_agent, drop_values
 from agentsd.system.identifier import make_identifier
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -62,7 +63,7 @@ async def complete_chat(
     Tools of the agent are run on the way; ``tools`` then contains what happened. Raises ``InvalidChat``,
     ``AgentUnavailable`` and ``ProviderError``.
     """
-    llm = _require_llm(agent)
+    llm, agent = _require_llm(agent), bind_agent(agent, body.get("metadata"))
     request = _make_request(agent, body, stream=False)
     rounds = open_rounds(agent, llm, request, tools) if agent.tools else None
     answer = await (rounds.complete() if rounds else llm.complete(request))
@@ -78,7 +79,7 @@ def stream_chat(
     ``InvalidChat`` and ``AgentUnavailable`` are raised here, before the first chunk is asked
     for; ``ProviderError`` may come at any chunk.
     """
-    llm = _require_llm(agent)
+    llm, agent = _require_llm(agent), bind_agent(agent, body.get("metadata"))
     request = _make_request(agent, body, stream=True)
     wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
     rounds = open_rounds(agent, llm, request, tools) if agent.tools else None
@@ -110,8 +111,8 @@ def _make_request(agent: LiveAgent, body: Mapping[str, Any], *, stream: bool) ->
     request = {
         key: value for key, value in body.items() if value is not None and _is_passed(agent, key, value)
     }
-    if request.get("store") and body.get("metadata"):
-        request["metadata"] = body["metadata"]
+    if request.get("store") and (metadata := drop_values(body.get("metadata"))):
+        request["metadata"] = metadata
     if not stream:
         request.pop("stream_options", None)
     elif "stream_options" in request:

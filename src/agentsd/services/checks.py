@@ -42,7 +42,9 @@ async def run_checks(agent: LiveAgent, knowledge: Knowledge | None = None) -> li
 
 async def _run_check(agent: LiveAgent, check: Check, knowledge: Knowledge | None) -> AgentCheckResult:
     began = perf_counter()
-    body = {"messages": [{"role": "user", "content": check.say}]}
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": check.say}]}
+    if check.variables:
+        body["metadata"] = {"variables": check.variables}
     try:
         grounded, passages = await rag.add_passages(agent, body, knowledge)
         reply = await chat.complete_chat(agent, grounded)

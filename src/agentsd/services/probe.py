@@ -35,6 +35,7 @@ from agentsd.providers.base import (
     ProviderTimeout,
     ProviderUnreachable,
 )
+from agentsd.providers.tool import ProbedTool, ToolResult
 
 PROBE_SECONDS = 30.0
 """Timeout of one provider."""
@@ -118,7 +119,34 @@ async def probe_agent(agent: LiveAgent) -> list[ProbeResult]:
         for index, (vendor, one) in enumerate(each):
             at = f"{kind}.fallback[{index - 1}]" if index else kind
             jobs.append(_probe_provider(agent.slug, kind, at, vendor, one))
-    return list(await asyncio.gather(*jobs))
+    found, tools = await asyncio.gather(asyncio.gather(*jobs), _probe_tools(agent))
+    return [*found, *tools]
+
+
+async def _probe_tools(agent: LiveAgent) -> list[ProbeResult]:
+    """Probe the tools that can be tried without changing anything."""
+    probed = [tool for tool in agent.tools if isinstance(tool, ProbedTool)]
+    results = await asyncio.gather(*(_probe_tool(agent.slug, tool) for tool in probed))
+    return [one for one in results if one is not None]
+
+
+async def _probe_tool(slug: str, tool: ProbedTool) -> ProbeResult | None:
+    name, began = tool.definition.name, perf_counter()
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            result = await tool.probe()
+    except Exception as error:  # a bug of the tool's client; its text may contain a secret
+        result = ToolResult("failed", f"the tool failed: {type(error).__name__}")
+    if result is None:
+        return None
+    seconds, at = perf_counter() - began, f"tools.{name}"
+    if result.ok:
+        return ProbeResult(at, name, ok=True, seconds=seconds, message="it answers")
+    reason = result.outcome.replace("_", "-")
+    fix = f"check its address and key: agentsd edit {slug}; is the service up, and reachable from here?"
+    return ProbeResult(
+        at, name, ok=False, seconds=seconds, message=f"it does not work: {reason}", reason=reason, fix=fix
+    )
 
 
 async def _probe_provider(slug: str, section: str, at: str, vendor: str, provider: Any) -> ProbeResult:

@@ -94,6 +94,17 @@ users = Table(
     Index("ix_users_version", "version"),
 )
 
+tool_consents = Table(
+    "tool_consents",
+    metadata,
+    Column("conversation", String(160), primary_key=True),  # a conversation's id, or a request's
+    Column("token", LargeBinary, primary_key=True),  # digest of the user's token
+    Column("call", LargeBinary, primary_key=True),  # SHA-256 of agent, tool and arguments
+    Column("granted", Boolean, nullable=False, server_default=false()),
+    _make_time_column("requested_at"),
+    Index("ix_tool_consents_requested_at", "requested_at"),
+)
+
 agents = Table(
     "agents",
     metadata,

@@ -37,6 +37,7 @@ from agentsd.web.rest.agents import files, revisions, values
 from agentsd.web.rest.agents import probe as testing
 from agentsd.web.rest.agents import read as agents
 from agentsd.web.rest.agents import select as selection
+from agentsd.web.rest.agents import tools as agent_tools
 from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
@@ -80,6 +81,7 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *agents.make_routes(),
         *writing.make_routes(),
         *testing.make_routes(),
+        *agent_tools.make_routes(),
         *selection.make_routes(),
         *session.make_routes(),
         *revisions.make_routes(),

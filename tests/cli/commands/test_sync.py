@@ -11,8 +11,8 @@ import pytest
 
 from agentsd.store.migrations import downgrade_schema
 from tests.cli.conftest import Shell
-from tests.conftest import url_with
 from tests.control.place import echo, groq
+from tests.databases import url_with
 
 
 def rows(url: str, query: str) -> list[Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from agentsd.core.manifest.agent import Manifest
+from agentsd.core.manifest.handoff import AgentLinks, HandoffLink
 from agentsd.core.manifest.user import User
 from agentsd.core.plan.conflicts import (
     find_conflicts,
@@ -245,3 +247,71 @@ def test_an_email_of_an_owner_that_stays() -> None:
     assert codes(find_user_conflicts([acme], stored.users, "main")) == {
         "acme/_user.yaml": ["source-conflict"]
     }
+
+
+def linked(path: str, *targets: str, active: bool = True, needs: str = "", has: str = "") -> Manifest:
+    """A manifest that hands over to others; ``needs`` and ``has`` are names of variables."""
+    links = tuple(HandoffLink(to, path, 7, 5) for to in targets)
+    required, declared = tuple(needs.split()), tuple(sorted({*needs.split(), *has.split()}))
+    return replace(manifest(path), active=active, links=AgentLinks(links, declared, required))
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        (linked("acme/billing.yaml"), None),
+        (linked("acme/other.yaml"), "handoff-target"),
+        (linked("billing.yaml"), "handoff-target"),
+        (linked("beta/billing.yaml"), "handoff-target"),
+        (linked("acme/billing.yaml", active=False), "handoff-target"),
+        (linked("acme/billing.yaml", needs="plan"), "handoff-variables"),
+        (linked("acme/billing.yaml", needs="name"), None),
+    ],
+)
+def test_a_target_of_a_hand_off(target: Manifest, code: str | None) -> None:
+    """It exists, answers, has the same owner, and lacks no variable; otherwise its place is named."""
+    source = linked("acme/sales.yaml", "acme/billing", has="name")
+    found = find_conflicts([source, target], {}, "main")
+    assert codes(found) == ({"acme/sales.yaml": [code]} if code else {})
+    assert all(one.violations[0].where == "acme/sales.yaml:7:5" for one in found)
+
+
+def test_another_owners_target_is_reported_as_none() -> None:
+    """So that nobody finds out what others have."""
+    source = linked("acme/sales.yaml", "beta/billing")
+    (foreign,) = find_conflicts([source, linked("beta/billing.yaml")], {}, "main")
+    (missing,) = find_conflicts([source], {}, "main")
+    assert foreign == missing
+
+
+def test_a_target_by_its_id() -> None:
+    """As every command takes one."""
+    assert clash(linked("acme/sales.yaml", ONE), replace(linked("acme/b.yaml"), id=UUID(ONE))) == {}
+
+
+def test_a_target_that_is_deleted_or_suspended_later() -> None:
+    """The file that names it is at fault though it did not change; what it says so far stays in the store."""
+    source, target = linked("acme/sales.yaml", "acme/billing"), linked("acme/billing.yaml")
+    stored = stored_of(source, target)
+    unread = replace(source, value=None, data=None)
+    assert clash(unread, target, stored=stored) == {}
+    assert clash(unread, stored=stored) == {"acme/sales.yaml": ["handoff-target"]}
+    assert clash(unread, stored=stored, prune=False) == {}
+    suspended = replace(target, active=False)
+    assert clash(unread, suspended, stored=stored) == {"acme/sales.yaml": ["handoff-target"]}
+
+
+def test_a_target_whose_file_is_wrong_is_not_wrong_twice() -> None:
+    """Its own violation is enough, and its last good version goes on."""
+    source, target = linked("acme/sales.yaml", "acme/billing"), linked("acme/billing.yaml")
+    for stored in (EMPTY, stored_of(source, target)):
+        found = find_conflicts([source], stored.agents, "main", refused=["acme/billing.yaml"])
+        assert codes(found) == {}
+
+
+def test_two_agents_may_hand_over_to_each_other() -> None:
+    """A cycle is bounded where it runs, and two quarantined ones do not pull each other down."""
+    first, second = linked("acme/a.yaml", "acme/b"), linked("acme/b.yaml", "acme/a")
+    assert clash(first, second) == {}
+    broken = linked("acme/b.yaml", "acme/a", "acme/none")
+    assert clash(first, broken) == {"acme/b.yaml": ["handoff-target"]}

@@ -118,7 +118,7 @@ def _make_row(m: Manifest) -> _BaseAgent:
         id=m.id, slug=m.slug, owner=m.owner, source=_SOURCE_NAME, path=m.path, digest=m.digest,
         is_default=m.default, version=0, verified=m.verified, drifted=False, checked=b"", active=m.active,
         document_digest=m.document_digest, attachments=m.attachments, value=value,
-        prune=value.get("prune") is not False, seals=m.seals, data=m.data or b"",
+        prune=value.get("prune") is not False, links=m.links, seals=m.seals, data=m.data or b"",
     )  # fmt: skip
 
 

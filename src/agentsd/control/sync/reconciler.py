@@ -592,6 +592,7 @@ def _make_unread_manifest(row: StoredAgent) -> Manifest:
         row.active,
         document_digest=row.document_digest,
         attachments=row.attachments,
+        links=row.links,
     )
 
 

@@ -103,6 +103,8 @@ class StateCache:
             and new is not None
             and (old.id, old.active) == (new.id, new.active)
             and old.default >= new.default
+            and old.links == new.links
+            and not new.links.handoffs  # its targets are other files
             and before.violations == one.violations
         )
 

@@ -25,6 +25,7 @@ from agentsd.control.validation.seals import check_seal_form, find_claimed_field
 from agentsd.control.validation.semantics import check_completeness, check_semantics
 from agentsd.control.validation.text_extraction import Extraction, Known, extract_in_worker, recall_passages
 from agentsd.control.validation.user_file import check_user, parse_user
+from agentsd.control.validation.variables import check_placeholders, check_variables, list_links
 from agentsd.core.errors import (
     InvalidManifests,
     KeyServiceForbidden,
@@ -312,11 +313,12 @@ class Checker:
             violations += (*check_semantics(document, self._limits), *check_merge_rules(document))
             named = resolve_attachments(document, beside, read)
             violations += named.problems
+            violations += check_variables(document, named.attachments.prompt)
         unread = tuple(named.unread)
         if filter_errors(violations):
             return CheckResult(file.path, violations=tuple(violations), pending=named.passing, unread=unread)
         attachments = replace(named.attachments, layers=make_layer_attachments(files))
-        manifest, warnings = build_manifest(document, file.digest, attachments)
+        manifest, warnings = build_manifest(document, file.digest, attachments, list_links(document))
         warnings = (*warnings, *check_completeness(document))
         opened = self._opened(CheckResult(file.path, manifest, violations=warnings), document)
         return replace(opened, unread=unread)
@@ -393,6 +395,7 @@ class Checker:
         """Check that sealed values, once opened, fit their fields as plain ones must."""
         head = {key: value for key, value in opened.items() if key not in SECTIONS}
         yield from _find_misfits(document, (), AgentHead, head)
+        yield from check_placeholders(document, opened)
         for pointer, section in iter_providers(opened):
             yield from _find_misfits(document, pointer, self._settings_of(pointer, section), section)
 

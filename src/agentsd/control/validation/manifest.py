@@ -6,6 +6,7 @@ from uuid import UUID
 
 from agentsd.core.manifest.agent import Attachments, Manifest, compute_digest
 from agentsd.core.manifest.document import Document
+from agentsd.core.manifest.handoff import NO_LINKS, AgentLinks
 from agentsd.core.names import derive_agent_id, derive_owner, derive_slug, find_slug_problem, suggest_slug
 from agentsd.core.violations import Violation
 from agentsd.sops.format import fingerprint_by_owner
@@ -22,11 +23,11 @@ def check_manifest_name(path: str) -> Violation | None:
 
 
 def build_manifest(
-    document: Document, digest: bytes, attachments: Attachments
+    document: Document, digest: bytes, attachments: Attachments, links: AgentLinks = NO_LINKS
 ) -> tuple[Manifest, tuple[Violation, ...]]:
     """Build the manifest, not verified yet, and warnings.
 
-    ``digest``: of the file alone, without its layers.
+    ``digest``: of the file alone, without its layers. ``links``: to other agents.
     """
     value = document.value
     slug = derive_slug(document.path)
@@ -47,6 +48,7 @@ def build_manifest(
         data=document.data,
         seals=seals,
         lent=lent,
+        links=links,
     )
     return manifest, () if pinned else (_warn_unpinned(document, manifest.id),)
 

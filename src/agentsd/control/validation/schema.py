@@ -237,6 +237,8 @@ def _make_field(node: Schema) -> Schema:
     if node.get("type") == "array":
         return node | {"items": _forbid_seal(node["items"]) if plain else _add_seals(node["items"])}
     if "anyOf" in node:
+        if plain:
+            return _forbid_seal(node)
         return node | {"anyOf": [_seal_secret(one) for one in node["anyOf"]]}
     if "type" not in node or node["type"] not in SEAL_TYPE_TAGS:
         return node
@@ -264,7 +266,8 @@ def strip_null(node: Schema) -> Schema:
 
 
 def _forbid_seal(node: Schema) -> Schema:
-    return node | NOT_SEALED_SCHEMA if node["type"] == "string" and "const" not in node else node
+    textual = "anyOf" in node or (node["type"] == "string" and "const" not in node)
+    return node | NOT_SEALED_SCHEMA if textual else node
 
 
 def _allow_seal(node: Schema) -> Schema:

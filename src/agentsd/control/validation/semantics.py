@@ -81,7 +81,7 @@ def _check_tools(document: Document) -> Iterator[Violation]:
     """Check names, placeholders, schemas and headers of the tools."""
     if "tools" not in document.value:
         return
-    for problem in find_tool_problems(document.value["tools"], ()):
+    for problem in find_tool_problems(document.value["tools"], document.value.get("variables") or ()):
         where = ("tools", *problem.pointer)
         message = f"{format_pointer(where)}: {problem.message}"
         yield document.violation(where, problem.code, message, problem.hint, key=problem.key)

@@ -29,7 +29,8 @@ from agentsd.sops.opener import Opener
 
 FIELD_ORDER = (
     *("id", "name", "description", "default", "active", "prune", "system_prompt", "system_prompt_file"),
-    *("greeting", "language", *SECTIONS, "turn", "on_error", "rag", "checks"),
+    *("greeting", "language", *SECTIONS, "turn", "on_error", "variables", "overrides"),
+    *("handoff", "rag", "checks"),
 )
 """The order of fields in a new manifest."""
 

@@ -17,9 +17,11 @@ from pydantic import Field
 
 from agentsd.core.manifest.checks import Check
 from agentsd.core.manifest.chunks import Chunk
+from agentsd.core.manifest.handoff import HANDOFFS_MAX, NO_LINKS, AgentLinks, Handoff, Override
 from agentsd.core.manifest.strict_model import StrictModel
 from agentsd.core.manifest.tools import ToolEntries, ToolRounds
 from agentsd.core.manifest.turn import OnError, Turn
+from agentsd.core.manifest.variables import VARIABLES_MAX, Variable
 
 KINDS = ("llm", "tts", "stt")
 """Sections of the providers of a call; each has its own column in Postgres."""
@@ -136,6 +138,27 @@ class AgentHead(StrictModel):
     on_error: Annotated[
         OnError | None, Field(description="Optional: what a caller hears when a vendor fails.")
     ] = None
+    variables: Annotated[
+        dict[str, Variable] | None,
+        Field(
+            min_length=1,
+            max_length=VARIABLES_MAX,
+            description="Optional: values that a session brings, for `{{name}}` in texts.",
+            examples=[{"customer_name": {"type": "string", "max_length": 80, "default": "there"}}],
+        ),
+    ] = None
+    overrides: Annotated[
+        list[Override] | None,
+        Field(
+            description="Optional: all that clients may change for themselves; everything where absent.",
+            examples=[["language", "temperature"]],
+            json_schema_extra=PLAIN_FIELD,
+        ),
+    ] = None
+    handoff: Annotated[
+        list[Handoff],
+        Field(max_length=HANDOFFS_MAX, description="Other agents that a conversation may go on with."),
+    ] = []  # noqa: RUF012  (pydantic copies it)
     rag: Annotated[Rag | None, Field(description="Optional: knowledge as code.")] = None
     tools: ToolEntries = []  # noqa: RUF012  (pydantic copies it)
     tool_rounds: ToolRounds = 6
@@ -223,6 +246,7 @@ class Manifest:
     lent: frozenset[bytes] = frozenset()  # those of layers at the top, for another owner's agent
     prints: Mapping[tuple[str | int, ...], bytes] | None = None
     """Keyed fingerprints of the opened values by pointer: equal ones are equal secrets. None: no key."""
+    links: AgentLinks = NO_LINKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +271,7 @@ class StoredAgent:
     prune: bool = True  # as in its last manifest; loaded only for rows without a file
     held: Mapping[str, Any] | None = None  # the row's columns; loaded only where it drifted
     prints: Mapping[tuple[str | int, ...], bytes] | None = None
+    links: AgentLinks = NO_LINKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Annotated
 
@@ -27,6 +28,14 @@ class Check(StrictModel):
     name: Annotated[
         str | None,
         Field(min_length=1, description="What reports call it; `say` where absent.", examples=["opening"]),
+    ] = None
+    variables: Annotated[
+        dict[str, str | int | float | bool] | None,
+        Field(
+            max_length=50,
+            description="Values of the agent's variables in this conversation.",
+            examples=[{"customer_name": "Ada"}],
+        ),
     ] = None
     contains: Annotated[
         str | None,
@@ -67,7 +76,7 @@ class Check(StrictModel):
             yield "the answer is empty"
         if self.contains is not None and self.contains.casefold() not in answer.casefold():
             yield f"the answer does not contain {self.contains!r}"
-        if self.regex is not None and not _matches_answer(self.regex, answer):
+        if self.regex is not None and not find_pattern(self.regex, answer):
             yield f"the answer does not match /{self.regex}/"
         if self.cites is not None and not any(_is_source(path, self.cites) for path in sources):
             cited = ", ".join(dict.fromkeys(sources)) or "nothing"
@@ -97,14 +106,16 @@ def estimate_regex_cost(pattern: str) -> int:
     return (classes + len(pattern) // 100 + 1) * repeated
 
 
-def _matches_answer(pattern: str, answer: str) -> bool:
+def find_pattern(pattern: str, text: str) -> bool:
+    """Return whether ``pattern`` is found in ``text``; False for one that is not valid."""
     try:
-        _compile_search(pattern).validate_python(answer)
+        _compile_search(pattern).validate_python(text)
     except (SchemaError, ValidationError):  # a sealed one is seen here for the first time
         return False
     return True
 
 
+@lru_cache(maxsize=256)
 def _compile_search(pattern: str) -> SchemaValidator:
     """Compile ``pattern`` with pydantic's engine, which takes linear time.
 

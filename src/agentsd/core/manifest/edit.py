@@ -29,7 +29,8 @@ API_FIELDS: Mapping[str, str] = {
         name: name
         for name in (
             *("name", "description", "system_prompt", "system_prompt_file"),
-            *("greeting", "language", "turn", "on_error", "tools", "tool_rounds", "checks"),
+            *("greeting", "language", "turn", "on_error", "variables", "overrides", "handoff"),
+            *("tools", "tool_rounds", "checks"),
         )
     },
 }
@@ -52,8 +53,9 @@ _SHOWN = 100
 _EMPTY: Mapping[str, Any] = {
     **dict.fromkeys(("name", "description", "system_prompt", "system_prompt_file"), ""),
     **dict.fromkeys(("greeting", "language"), ""),
-    **{name: {} for name in (*SECTIONS, "rag", "turn", "on_error")},
-    **{name: [] for name in ("tools", "checks")},
+    **{name: {} for name in (*SECTIONS, "rag", "turn", "on_error", "variables")},
+    **{name: [] for name in ("tools", "handoff", "checks")},
+    "overrides": None,
 }
 """Value in a reply of a field that the manifest lacks, by the manifest's names."""
 

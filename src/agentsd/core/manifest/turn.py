@@ -178,5 +178,9 @@ class OnError(StrictModel):
         ),
     ]
     then: Annotated[
-        Literal["continue", "hang_up"], Field(description="What follows.", examples=["continue"])
+        Literal["continue", "hang_up", "handoff"],
+        Field(
+            description="What follows; `handoff` goes on with the first agent of `handoff`.",
+            examples=["continue"],
+        ),
     ] = "continue"

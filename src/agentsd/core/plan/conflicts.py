@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from agentsd.core.manifest.agent import Manifest, StoredAgent
 from agentsd.core.manifest.positions import locate_pointer
 from agentsd.core.manifest.user import StoredUser, User
-from agentsd.core.names import DEFAULT_OWNER, USER_FILE
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE, derive_slug
 from agentsd.core.plan.plan import HeldOwners, Quarantined
 from agentsd.core.violations import Pointer, Violation
 
@@ -54,6 +54,7 @@ def find_conflicts(
             *_find_clashes(good, stored),
             *_find_taken(good, stored, source, leaves),
             *_find_copies(good, copied),
+            *_find_broken_handoffs(good, stored, source, leaves, (*refused, *bad)),
         ):
             found[manifest.path].append(violation)
         if not found:
@@ -72,6 +73,7 @@ def _has_no_conflicts(manifests: Sequence[Manifest], stored: Rows, source: str, 
         len(ids) == count
         and len({m.slug.casefold() for m in manifests}) == count
         and len(set(defaults)) == len(defaults)
+        and not any(m.links.handoffs for m in manifests)
         and all(row.source == source and (leaves(row) or row.id in ids) for row in stored.values())
     )
 
@@ -165,6 +167,60 @@ def _find_copies(manifests: Iterable[Manifest], held: Rows) -> FoundConflicts:
         if row is not None:
             text = f"its id belongs to {row.slug!r} of {row.path}, which stays"
             yield manifest, _make_violation(manifest, "place-taken", ("id",), text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Agent that another one may hand over to, as it will be."""
+
+    owner: str
+    active: bool
+    requires: tuple[str, ...]
+
+
+def _find_broken_handoffs(
+    manifests: Sequence[Manifest],
+    stored: Rows,
+    source: str,
+    leaves: LeavesStore,
+    refused: Collection[str],
+) -> FoundConflicts:
+    """Yield manifests that hand over to what is missing, inactive or another owner's.
+
+    A target whose file was set aside stays as it was; where it never was, its own violation is enough.
+    """
+    if not any(manifest.links.handoffs for manifest in manifests):
+        return
+    wanted = {manifest.id for manifest in manifests}
+    stays = [row for row in stored.values() if row.source != source or not leaves(row)]
+    agents: list[Manifest | StoredAgent] = [*(row for row in stays if row.id not in wanted), *manifests]
+    targets = {
+        name: _Target(one.owner, one.active, one.links.requires)
+        for one in agents
+        for name in (one.slug, str(one.id))
+    }
+    unknown = {derive_slug(path) for path in refused} - targets.keys()
+    for manifest in manifests:
+        for link in manifest.links.handoffs:
+            if link.to in unknown:
+                continue
+            for code, message, hint in _find_target_problems(manifest, targets.get(link.to)):
+                text = message.format(to=repr(link.to), owner=repr(manifest.owner))
+                yield manifest, Violation(link.path, code, text, hint, link.line, link.column)
+
+
+def _find_target_problems(manifest: Manifest, target: _Target | None) -> Iterator[tuple[str, str, str]]:
+    """Yield (code, message, hint). Another owner's agent is reported as one that does not exist."""
+    if target is None or target.owner != manifest.owner:
+        hint = "name an agent of the same owner by its slug, such as acme/billing"
+        yield "handoff-target", "there is no agent {to} of owner {owner} to hand over to", hint
+        return
+    if not target.active and manifest.active:
+        yield "handoff-target", "the agent {to} is suspended", "activate it, or remove this hand-off"
+    missing = [name for name in target.requires if name not in manifest.links.declares]
+    if missing:
+        message = "the agent {to} needs " + ", ".join(missing) + ", which this agent does not declare"
+        yield "handoff-variables", message, "declare the variables here, or give them a default there"
 
 
 def find_user_conflicts(

@@ -372,6 +372,7 @@ def _make_row(m: Manifest, source: str, version: int, checked: bytes) -> StoredA
         active=m.active,
         document_digest=m.document_digest or m.digest,
         attachments=m.attachments.without_data(),
+        links=m.links,
     )
 
 

@@ -29,6 +29,7 @@ from agentsd.providers.errors import (
     make_protocol_error,
     make_reported_error,
 )
+from agentsd.providers.llm.forced_call import find_forced_call
 from agentsd.providers.llm.merged_completion import MergedCompletion
 from agentsd.providers.local.engines import preload_engine
 from agentsd.providers.local.models import find_model
@@ -120,7 +121,7 @@ class EmbeddedLlama:
         """Return one whole ``chat.completion`` object, merged from a stream so that cancelling stops it."""
         merged = MergedCompletion()
         asked = {**request, "stream_options": {"include_usage": True}}
-        async with aclosing(self._chunks(asked)) as chunks:
+        async with aclosing(self._answer(asked)) as chunks:
             async for chunk in chunks:
                 merged.add(chunk)
         if not merged.finished:
@@ -129,13 +130,37 @@ class EmbeddedLlama:
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Yield ``chat.completion.chunk`` objects as they come; closing the iterator stops the generation."""
-        async with aclosing(self._chunks(request)) as chunks:
+        async with aclosing(self._answer(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     async def aclose(self) -> None:
         """Give up the claim on the model."""
         await self._claim.release()
+
+    async def _answer(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the chunks of an answer; a call that is forced is written by its schema."""
+        forced = find_forced_call(request) if request.get("tools") else None
+        if forced is None or not isinstance(request["messages"], list):
+            async with aclosing(self._chunks(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        text, finish = "", None
+        async with aclosing(self._chunks(forced.rewrite(request))) as chunks:
+            async for chunk in chunks:
+                for choice in chunk.get("choices") or ():
+                    text += (choice.get("delta") or {}).get("content") or ""
+                    finish = choice.get("finish_reason") or finish
+                if not chunk.get("choices"):
+                    yield chunk
+                elif finish is not None:
+                    reason = "length" if finish == "length" else "tool_calls"
+                    yield {
+                        **chunk,
+                        "choices": [{"index": 0, "delta": forced.read(text), "finish_reason": reason}],
+                    }
+                    finish = None
 
     async def _chunks(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         asked = {key: value for key, value in request.items() if value is not None}

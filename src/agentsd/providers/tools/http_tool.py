@@ -60,8 +60,8 @@ class HttpToolSource:
             settings.on_interrupt,
             settings.confirm,
             settings.timeout_seconds,
-            free_to_probe=settings.http.method == "GET" and not settings.parameters,
         )
+        self._sample = _find_sample(settings)
         self.available = True
         self._template = RequestTemplate(settings.http)
         self._origin = normalise_origin(self._template.origin)
@@ -96,6 +96,10 @@ class HttpToolSource:
         except _Failure as failure:
             return self._end(failure.outcome, failure.text, began)
         return self._end("ok", text, began)
+
+    async def probe(self) -> ToolResult | None:
+        """Send a GET with the examples and defaults of its parameters; None for what has none."""
+        return None if self._sample is None else await self.run(self._sample, {})
 
     async def aclose(self) -> None:
         """Give the claim on the origin's session up."""
@@ -157,6 +161,22 @@ class HttpToolSource:
             )
         except Exception as error:
             raise _explain_failure(error) from None
+
+
+def _find_sample(settings: HttpTool) -> dict[str, Any] | None:
+    """Return arguments for a probe; None for a tool that may change something, or has no examples."""
+    sample: dict[str, Any] = {}
+    for name, schema in settings.parameters.items():
+        if not isinstance(schema, Mapping):
+            return None
+        examples = schema.get("examples")
+        if "default" in schema:
+            sample[name] = schema["default"]
+        elif isinstance(examples, list) and examples:
+            sample[name] = examples[0]
+        else:
+            return None
+    return sample if settings.http.method == "GET" else None
 
 
 def _make_auth(settings: HttpTool) -> tuple[dict[str, str], Redactor]:

@@ -27,6 +27,8 @@ from agentsd.core.manifest.layers import find_borrowed_seals, merge_stored_layer
 from agentsd.core.manifest.sections import find_misdirected_secrets
 from agentsd.core.manifest.tool_checks import find_misdirected_tokens
 from agentsd.core.names import DEFAULT_OWNER
+from agentsd.core.text.agent_texts import AgentTexts, compile_texts
+from agentsd.core.text.template import InvalidTemplate
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import format_pointer
 from agentsd.providers.base import ProviderForbidden
@@ -77,6 +79,7 @@ class OpenedAgent:
     row: AgentRow
     head: AgentHead
     settings: Mapping[str, ProviderSettings] = field(repr=False)
+    texts: AgentTexts | None = field(default=None, repr=False)
 
 
 class Builder:
@@ -138,9 +141,10 @@ class Builder:
         if row.prompt is not None:
             head["system_prompt"] = row.prompt.decode("utf-8-sig", "replace")
         try:
-            return OpenedAgent(row, AgentHead.model_validate(head), settings)
+            checked = AgentHead.model_validate(head)
         except ValidationError as error:
             raise _make_refusal(row, (), error) from None
+        return OpenedAgent(row, checked, settings, _compile_texts(row, checked))
 
     def has_client(self, kind: str, settings: ProviderSettings) -> bool:
         """Return whether this program can run the vendor; for some it has the settings only."""
@@ -234,6 +238,16 @@ def _check_uncovered_seals(row: AgentRow, opened: OpenedDocument) -> None:
             f"{row.path}: {format_pointer(strays[0])} looks sealed, but the file's seal does not cover it"
         )
         raise DocumentRefused("SealStray", message, hint=f"run: agentsd validate {row.path}")
+
+
+def _compile_texts(row: AgentRow, head: AgentHead) -> AgentTexts | None:
+    """Compile the agent's templates; refuse one with a placeholder that a sealed text hid from a sync."""
+    try:
+        return compile_texts(head)
+    except InvalidTemplate:
+        message = f"a text of {row.slug} has a placeholder without a variable"
+        hint = f"run: agentsd validate {row.path}"
+        raise DocumentRefused("InvalidManifest", message, hint=hint) from None
 
 
 def _measure_document(row: AgentRow) -> int:

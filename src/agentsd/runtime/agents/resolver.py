@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from agentsd.audio import turn_model
 from agentsd.core.errors import StoreError
 from agentsd.core.manifest.agent import AgentHead, AgentRow
+from agentsd.providers.schema import ProviderSettings
 from agentsd.runtime.agents.builder import Builder, DocumentRefused, OpenedAgent, ParsedDocument
 from agentsd.runtime.agents.cooperative import CooperativeYield
 from agentsd.runtime.agents.leases import (
@@ -205,7 +206,19 @@ def merge_agent_fields(wanted: AgentRow, recipe: OpenedAgent) -> dict[str, Any]:
         "sources": recipe.row.sources,
         "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},
         "client_options": frozenset(getattr(recipe.settings.get("llm"), "client_options", None) or ()),
+        "texts": recipe.texts,
+        "own_settings": {} if recipe.head.overrides is None else list_own_settings(recipe.settings),
     }
+
+
+def list_own_settings(settings: Mapping[str, ProviderSettings]) -> dict[str, Any]:
+    """Return the values of an agent's sections that clients override in other agents, by OpenAI's names."""
+    llm, tts = settings.get("llm"), settings.get("tts")
+    found = {name: getattr(llm, name, None) for name in ("temperature", "top_p", "max_tokens")}
+    found |= getattr(llm, "extra_body", None) or {}
+    found |= {"voice": getattr(tts, "voice", None) or getattr(tts, "voice_id", None)}
+    found |= {"speed": getattr(tts, "speed", None)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _find_last_good(row: AgentRow, previous: SnapshotEntry | None) -> AgentRow | None:

@@ -9,10 +9,12 @@ again was not run before.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
+from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LLM, LiveAgent, ProviderEmpty
 from agentsd.providers.tool import ToolDefinition, ToolResult
 from agentsd.services.tools.events import (
@@ -35,6 +37,8 @@ CALLS_PER_ROUND_MAX = 16
 PARAGRAPH = "\n\n"
 """What stands between the texts of two rounds."""
 
+_log = logging.getLogger(__name__)
+
 
 def open_rounds(
     agent: LiveAgent, llm: LLM, request: Mapping[str, Any], turn: ToolTurn | None
@@ -44,7 +48,11 @@ def open_rounds(
     ``request``: for the vendor. Raises ``InvalidChat``.
     """
     offer = make_offer(agent.tools, request)
-    return ToolRounds(agent, llm, offer, request, turn or ToolTurn()) if offer is not None else None
+    if offer is None:
+        return None
+    turn = turn or ToolTurn()
+    turn.variables = agent.values
+    return ToolRounds(agent, llm, offer, request, turn)
 
 
 class ToolRounds:
@@ -67,6 +75,7 @@ class ToolRounds:
 
     async def stream(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the chunks of the whole turn, and its events."""
+        await self._begin_consents()
         async with aclosing(self._run_approved()) as events:
             async for event in events:
                 yield make_event_chunk(event)
@@ -90,6 +99,7 @@ class ToolRounds:
 
     async def complete(self) -> dict[str, Any]:
         """Return the whole answer; the events are in the turn."""
+        await self._begin_consents()
         async with aclosing(self._run_approved()) as events:
             async for _ in events:
                 continue
@@ -107,6 +117,15 @@ class ToolRounds:
                     continue
             if ended:
                 return self._make_whole(answer, one, calls, texts)
+
+    async def _begin_consents(self) -> None:
+        """Let what the user was asked in the turn before be done in this one."""
+        asks = any(tool.definition.confirm for tool in self._offer.server.values())
+        if asks and self._turn.consents is not None:
+            try:
+                await self._turn.consents.begin_turn()
+            except AgentsdError as error:  # then nothing is granted
+                _log.warning("consent cannot be looked up", extra={"error": type(error).__name__})
 
     # One round
 
@@ -222,6 +241,9 @@ class ToolRounds:
             await self._leave_calls({task: running[task] for task in waiting if not task.done()})
 
     async def _execute(self, call: ToolCall) -> ToolEnded:
+        definition = self._find_definition(call)
+        if call in self._turn.approved and not (definition and definition.confirm):
+            return ToolEnded(call, ToolResult("refused", "nobody was asked about this call"), definition)
         return await execute_call(self._agent, self._offer.server, call, self._turn)
 
     async def _leave_calls(self, left: Mapping[asyncio.Future[ToolEnded], ToolCall]) -> None:

@@ -16,6 +16,9 @@ from agentsd.services.turn_records.record import ToolUse
 class Consents(Protocol):
     """Consent of the user to calls that cannot be undone, for one turn. Raises ``AgentsdError``."""
 
+    async def begin_turn(self) -> None:
+        """Take note that a turn begins."""
+
     async def redeem(self, call: bytes) -> bool:
         """Return whether the user may have agreed to exactly this call before; valid once.
 

@@ -88,6 +88,7 @@ class Answer:
         self.agent = agent
         self.aloud = aloud and agent.tts is not None
         self.open = True
+        self.broken = False  # the model has failed
         self.usage: Mapping[str, Any] | None = None
         self._citations: Sequence[Mapping[str, Any]] = ()
         self._gate = gate
@@ -312,6 +313,7 @@ class Answer:
             await self._pass_all(source, speech, pieces)
             self._written = True
         except AgentsdError as error:
+            self.broken = True
             if pieces is None or not has_sentence_end(self._spoken):
                 raise
             self._failure = error

@@ -313,7 +313,7 @@ class Call:
         elif self._silence.prompts < idle.times:
             self._silence.prompts += 1
             self._silence.reset(now)
-            self.runner.begin(CallTurn(self._setup.ref, self._setup.preferences, says=idle.say))
+            self.runner.begin(CallTurn(self._setup.ref, self._setup.preferences, breaks_silence=True))
         elif idle.then == "hang_up":
             self._closing = True
             self._microphone.stop()

@@ -23,8 +23,8 @@ class PreparedAnswer:
 
     @property
     def failed(self) -> bool:
-        """Return whether it has ended before it was certain to be wanted."""
-        return self._task is None or self._task.done()
+        """Return whether it has ended, or is about to, before it was certain to be wanted."""
+        return self.answer.broken or self._task is None or self._task.done()
 
     def answers(self, question: object) -> bool:
         """Return whether ``question`` is what it answers."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from agentsd.core.manifest.variables import Variable
 from agentsd.providers.base import LiveAgent
+from agentsd.services.overrides import OverridePolicy
 from agentsd.services.voicebot.turn_judge import settle_detection
 
 
@@ -19,5 +23,7 @@ class ServingAgent:
         self.voiced = agent.tts is not None
         self.partials = bool(getattr(agent.stt, "partials", False))
         self.turn, self.greeting = settle_detection(agent.spec.turn), agent.spec.greeting
+        self.variables: Mapping[str, Variable] = agent.spec.variables or {}
+        self.policy = OverridePolicy.of(agent)
         self.listens_by, self.language = agent.provider_names.get("stt"), agent.spec.language
         return before != (self.agent, self.version)

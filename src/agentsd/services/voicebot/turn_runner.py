@@ -23,6 +23,7 @@ from agentsd.providers.base import Leases, LiveAgent
 from agentsd.providers.resilience.attempts import open_attempts
 from agentsd.services.turn_records.record import TurnAgent
 from agentsd.services.turn_records.sinks import TurnSinks
+from agentsd.services.variables import carry_values
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.answer_maker import AnswerMaker, ChatFunction, Question
@@ -110,7 +111,7 @@ class TurnRunner:
         """Begin a turn of the call's own or its client's. Raises ``CallRefused`` where too many go on."""
         if len(self.turns) >= TURNS_MAX:
             raise CallRefused("too many turns are in progress", code="rate_limit_exceeded", hint="wait")
-        turn.asked_at = None if turn.greets or turn.says else self.clock()
+        turn.asked_at = None if turn.greets or turn.breaks_silence else self.clock()
         self.start(turn)
         return turn
 
@@ -213,7 +214,8 @@ class TurnRunner:
     async def _run(self, turn: CallTurn) -> None:
         try:
             with open_attempts() as turn.attempts:
-                async with self.leases.lease(turn.ref) as agent:
+                async with self.leases.lease(turn.ref) as leased:
+                    agent = carry_values(leased, turn.preferences.variables, "session.variables")
                     turn.agent = TurnAgent(agent.id, agent.slug, agent.owner, agent.version, agent.commit)
                     turn.live, turn.context = agent, copy_context()
                     if self.serving.change(agent):
@@ -284,7 +286,7 @@ class TurnRunner:
         silences = self.settle(turn).interruption.enabled
         for other in tuple(self.turns):
             waits = other.pending and other.state.phase is not Phase.ANSWERING
-            by_itself = other.greets or other.says or not other.ask.kept
+            by_itself = other.greets or other.breaks_silence or not other.ask.kept
             if other is not turn and waits and not by_itself and (silences or other.utterance is not None):
                 self.debt = Debt("answer")
                 self.advance(other, Superseded())
@@ -318,7 +320,7 @@ class TurnRunner:
 
     async def _take_floor(self, agent: LiveAgent, turn: CallTurn) -> None:
         """Answer, if that is wanted or owed, and report the end."""
-        if turn.greets and not agent.spec.greeting:
+        if _find_saying(agent, turn) == "":  # the manifest has no such sentence any more
             return
         asks_again = turn.state.verdict == "failed" and agent.spec.on_error is not None
         owed = turn.ask.kept and self._is_owed(turn, resume=not asks_again)
@@ -371,8 +373,9 @@ class TurnRunner:
 
     def _find_words(self, agent: LiveAgent, turn: CallTurn, debt: Debt | None) -> str | Question:
         """Return what is said: a sentence of the manifest, the rest of an answer, or a model's question."""
-        if turn.greets or turn.says:
-            return turn.says or agent.spec.greeting
+        saying = _find_saying(agent, turn)
+        if saying is not None:
+            return saying
         if not turn.state.answers_own and debt is not None and debt.cut is not None:
             rest = debt.cut.rest()
             if rest is not None:
@@ -421,6 +424,15 @@ class TurnRunner:
         self._events.push(ev.TurnEnded(record))
         if self._sinks is not None:
             self._sinks.put(record)
+
+
+def _find_saying(agent: LiveAgent, turn: CallTurn) -> str | None:
+    """Return the sentence of the manifest that a turn says instead of the model's answer; None for others."""
+    if turn.greets:
+        return agent.spec.greeting
+    if turn.breaks_silence:
+        return agent.spec.turn.idle.say if agent.spec.turn.idle else ""
+    return None
 
 
 def _is_of_answer(event: ev.CallEvent) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from agentsd.core.errors import AgentsdError
 from agentsd.core.manifest.turn import Interrupt
 from agentsd.core.manifest.turn import Turn as TurnSettings
+from agentsd.core.manifest.variables import Value
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.resilience.attempts import Attempts
 from agentsd.services.turn_records.record import TurnAgent
@@ -49,6 +50,7 @@ class CallPreferences:
     turn: Mapping[str, Any] = field(default_factory=dict)  # fields of the manifest's ``turn``
     label: object = None  # the embedder's own value, returned with every answer
     options: Mapping[str, Any] = field(default_factory=dict)  # fields of a chat completion: tools, limits, …
+    variables: Mapping[str, Value] = field(default_factory=dict, repr=False)  # values that the client brought
 
     def turn_over(self, manifest: TurnSettings) -> TurnSettings:
         """Return the manifest's settings overridden by this call's."""
@@ -102,7 +104,7 @@ class CallTurn:
     state: TurnState = field(default_factory=TurnState)
     utterance: Utterance | None = None
     greets: bool = False
-    says: str = ""  # a sentence of the manifest instead of the model's answer
+    breaks_silence: bool = False  # it says what the manifest has for silence of both
     ask: AnswerRequest = field(default_factory=AnswerRequest)
     earlier: tuple[CallTurn, ...] = ()  # turns to transcribe before this one answers
     heard: asyncio.Event = field(default_factory=asyncio.Event)  # set when the transcription has ended

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import Any
 
@@ -11,9 +11,10 @@ import orjson
 
 from agentsd.core.errors import StoreRefused
 from agentsd.core.manifest.agent import KINDS, Attachment, Attachments, Manifest
+from agentsd.core.manifest.handoff import AgentLinks, HandoffLink
 from agentsd.core.names import derive_owner, derive_slug, derive_user_id
 from agentsd.core.plan.plan import Change
-from agentsd.store.lenient_values import read_mapping, read_named_digests
+from agentsd.store.lenient_values import read_mapping, read_mappings, read_named_digests, read_strings
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("id", "uuid"),
@@ -64,8 +65,26 @@ def make_row(
         change.path,
         desired.verified,
         checked,
-        orjson.dumps(dump_attachments(desired.attachments)).decode(),
+        orjson.dumps({**dump_attachments(desired.attachments), **dump_links(desired.links)}).decode(),
     )
+
+
+def dump_links(links: AgentLinks) -> dict[str, Any]:
+    """Return ``{"links": {"handoffs": [{…}, …], "declares": […], "requires": […]}}``; empty for none."""
+    return {"links": asdict(links)} if links else {}
+
+
+def parse_links(stored: object) -> AgentLinks:
+    """Reverse ``dump_links``; what has another form is left out, so that a check of the file finds it."""
+    known = read_mapping(read_mapping(stored).get("links"))
+    names = (tuple(sorted(read_strings(known.get(key)))) for key in ("declares", "requires"))
+    handoffs = tuple(
+        HandoffLink(one["to"], one["path"], one["line"], one["column"])
+        for one in read_mappings(known.get("handoffs"))
+        if all(isinstance(one.get(key), str) for key in ("to", "path"))
+        and all(isinstance(one.get(key), int) for key in ("line", "column"))
+    )
+    return AgentLinks(handoffs, *names)
 
 
 def dump_attachments(attachments: Attachments) -> dict[str, Any]:

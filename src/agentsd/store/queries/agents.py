@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from agentsd.core.manifest.agent import AgentRow, Attachment, StoredAgent
 from agentsd.core.plan.plan import StoredState
 from agentsd.store.lenient_values import read_named_digests
-from agentsd.store.queries.agent_rows import parse_attachments
+from agentsd.store.queries.agent_rows import parse_attachments, parse_links
 from agentsd.store.queries.apply import ApplyStamp, apply_plan
 from agentsd.store.queries.pulls import load_applied_commit
 from agentsd.store.queries.users import load_users
@@ -95,7 +95,9 @@ async def load_stored(connection: AsyncConnection, source: str) -> StoredState:
 
 def _make_stored_agent(row: tuple[Any, ...]) -> StoredAgent:
     agent = StoredAgent(*row[:-1])
-    return replace(agent, attachments=parse_attachments(row[-1])) if row[-1] else agent
+    if not row[-1]:
+        return agent
+    return replace(agent, attachments=parse_attachments(row[-1]), links=parse_links(row[-1]))
 
 
 async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, bytes]:

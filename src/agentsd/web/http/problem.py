@@ -23,8 +23,10 @@ from agentsd.core.errors import (
     AgentUnavailable,
     InvalidChat,
     OptionRefused,
+    OverrideRefused,
     ProviderError,
     StoreError,
+    VariableRefused,
 )
 from agentsd.core.violations import Violation, format_pointer
 from agentsd.providers.base import (
@@ -48,6 +50,8 @@ _STATUS_BY_ERROR: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (AgentUnavailable, 400, "agent_unavailable"),
     (InvalidChat, 400, "invalid_request"),
     (OptionRefused, 400, "unsupported_option"),
+    (VariableRefused, 400, "invalid_variable"),
+    (OverrideRefused, 400, "override_refused"),
     (ProviderAuthError, 502, "provider_auth"),
     (ProviderRateLimited, 429, "provider_rate_limited"),
     (ProviderNotFound, 502, "provider_not_found"),
@@ -60,6 +64,7 @@ _STATUS_BY_ERROR: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (ProviderError, 502, "provider_error"),
     (StoreError, 503, "store_unavailable"),
 )
+_WITH_PARAM = (InvalidChat, OptionRefused, OverrideRefused, ProviderError, VariableRefused)
 _STATUS_BY_CODE = {"insufficient_quota": 429}
 """Statuses of OpenAI's own codes, where a vendor's differ."""
 SHOULD_RETRY = "x-should-retry"
@@ -275,7 +280,7 @@ def _make_error_headers(error: AgentsdError) -> dict[str, str]:
 
 
 def _get_error_param(error: AgentsdError) -> str | None:
-    return error.param if isinstance(error, (InvalidChat, OptionRefused, ProviderError)) else None
+    return error.param if isinstance(error, _WITH_PARAM) else None
 
 
 def _make_error_members(error: AgentsdError) -> dict[str, Any]:

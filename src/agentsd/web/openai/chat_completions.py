@@ -18,6 +18,8 @@ from typing_extensions import TypedDict
 
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
+from agentsd.services.overrides import apply_overrides
+from agentsd.services.variables import bind_agent
 from agentsd.web.agent_lookup import lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.reply import Count, make_reply
@@ -98,6 +100,8 @@ async def complete_chat(request: web.Request) -> web.StreamResponse:
 async def _answer(
     request: web.Request, agent: LiveAgent, wanted: ChatRequest, body: Mapping[str, Any], turn: ChatTurn
 ) -> web.StreamResponse:
+    agent = bind_agent(agent, body.get("metadata"))
+    body = apply_overrides(agent, body)
     grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
     if wanted.stream:
         with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -9,11 +10,15 @@ from aiohttp import web
 from typing_extensions import TypedDict
 
 from agentsd.providers.base import LiveAgent
+from agentsd.services.tools.consents import ConversationConsents
 from agentsd.services.tools.events import EVENT_KEY, ParagraphBegan, ToolEnded, ToolStarted, get_event
 from agentsd.services.tools.hidden_rounds import HiddenRoundStore
 from agentsd.services.tools.turn import ToolTurn
 from agentsd.web.agent_lookup import get_principal
+from agentsd.web.context import APP_CONTEXT
 
+CONVERSATION_HEADER = "X-Conversation-Id"
+_CONVERSATION = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 HIDDEN_ROUNDS = web.AppKey("hidden_rounds", HiddenRoundStore)
 
 
@@ -29,12 +34,33 @@ class ShownCall(TypedDict, total=False):
     milliseconds: float
 
 
-def make_tool_turn(request: web.Request, agent: LiveAgent) -> ToolTurn | None:
+def make_tool_turn(request: web.Request, agent: LiveAgent, body: Mapping[str, Any]) -> ToolTurn | None:
     """Return the context of a turn's tools; None for an agent without tools."""
     if not agent.tools:
         return None
     principal = get_principal(request)
-    return ToolTurn(hidden=request.app[HIDDEN_ROUNDS].of(principal.owner, principal.digest))
+    conversation = read_conversation(request, body)
+    consents = None
+    if conversation is not None:
+        database = request.app[APP_CONTEXT].database
+        spoke = _is_user_last(body.get("messages"))
+        consents = ConversationConsents(database, conversation, principal.digest, spoke=spoke)
+    hidden = request.app[HIDDEN_ROUNDS].of(principal.owner, principal.digest)
+    return ToolTurn(hidden=hidden, consents=consents)
+
+
+def read_conversation(request: web.Request, body: Mapping[str, Any]) -> str | None:
+    """Return the client's id of the conversation: of the header, or ``metadata.conversation_id``."""
+    metadata = body.get("metadata")
+    given = request.headers.get(CONVERSATION_HEADER)
+    if given is None and isinstance(metadata, Mapping):
+        given = metadata.get("conversation_id")
+    return given if isinstance(given, str) and _CONVERSATION.fullmatch(given) else None
+
+
+def _is_user_last(messages: object) -> bool:
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return isinstance(last, Mapping) and last.get("role") == "user"
 
 
 def wants_calls(body: Mapping[str, Any]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
@@ -24,10 +23,7 @@ from agentsd.services.turn_records.record import (
 )
 from agentsd.services.voicebot.conversation import make_id
 from agentsd.web.context import TURN_SINKS
-from agentsd.web.openai.chat_tools import make_tool_turn
-
-CONVERSATION_HEADER = "X-Conversation-Id"
-_CONVERSATION = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+from agentsd.web.openai.chat_tools import make_tool_turn, read_conversation
 
 
 class ChatTurn:
@@ -87,7 +83,7 @@ def record_turn(
 ) -> Iterator[ChatTurn]:
     """Record what happens within the context as one turn."""
     with open_attempts() as attempts:
-        tools = make_tool_turn(request, agent)
+        tools = make_tool_turn(request, agent, body)
         turn = ChatTurn(agent, channel, find_conversation(request, body), attempts, tools)
         try:
             yield turn
@@ -100,9 +96,5 @@ def record_turn(
 
 
 def find_conversation(request: web.Request, body: Mapping[str, Any]) -> str:
-    """Return the client's id of the conversation (header or ``metadata.conversation_id``), or a new one."""
-    metadata = body.get("metadata")
-    given = request.headers.get(CONVERSATION_HEADER)
-    if given is None and isinstance(metadata, Mapping):
-        given = metadata.get("conversation_id")
-    return given if isinstance(given, str) and _CONVERSATION.fullmatch(given) else make_id("conv")
+    """Return the client's id of the conversation, or a new one."""
+    return read_conversation(request, body) or make_id("conv")

@@ -13,6 +13,8 @@ from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
 from agentsd.services import chat
+from agentsd.services.overrides import apply_overrides
+from agentsd.services.variables import bind_agent
 from agentsd.web.http.reply import Count, make_reply
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
@@ -82,9 +84,11 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     body = await read_json_object(request)
     wanted = parse_model(CompletionRequest, body)
     passed = {key: value for key, value in body.items() if key not in _UNPASSED_FIELDS}
-    asked = {**passed, "messages": [{"role": "user", "content": wanted.text}]}
-    async with lease_model(request, wanted.model) as agent:
-        with record_turn(request, agent, "completions", body) as turn:
+    asked: Mapping[str, Any] = {**passed, "messages": [{"role": "user", "content": wanted.text}]}
+    async with lease_model(request, wanted.model) as leased:
+        with record_turn(request, leased, "completions", body) as turn:
+            agent = bind_agent(leased, body.get("metadata"))
+            asked = apply_overrides(agent, asked)
             if not wanted.stream:
                 whole = await chat.complete_chat(agent, asked, turn.tools)
                 turn.take(whole)

@@ -25,6 +25,7 @@ from agentsd.audio.rates import resample_stream
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.options import SpeechOptions
+from agentsd.services.overrides import OverridePolicy, refuse_override
 from agentsd.services.speech import SpokenText, speak_text
 from agentsd.web.context import WEB_METRICS
 from agentsd.web.http.conditional import SECURITY_HEADERS
@@ -105,8 +106,16 @@ async def synthesize_speech(request: web.Request) -> web.StreamResponse:
     wish = parse_model(SpeechRequest, await read_json_object(request))
     _check_format(wish.form)
     async with lease_model(request, wish.model) as agent:
+        _check_overrides(agent, wish)
         with request.app[WEB_METRICS].streams.labels("speech").track_inprogress():
             return await _stream_speech(request, agent, wish)
+
+
+def _check_overrides(agent: LiveAgent, wish: SpeechRequest) -> None:
+    """Refuse a pace that the manifest does not leave to clients; the voice is never theirs."""
+    policy, speed = OverridePolicy.of(agent), wish.options.speed
+    if speed is not None and not (policy.allows("speed") or policy.has_own("speed", speed)):
+        raise refuse_override("speed", "speed")
 
 
 def _check_format(form: SpeechFormat) -> None:

@@ -24,6 +24,7 @@ from agentsd.audio.wav import Sound
 from agentsd.core.errors import OptionRefused
 from agentsd.providers.base import STT, LiveAgent, Transcript
 from agentsd.providers.options import ListeningOptions
+from agentsd.services.overrides import OverridePolicy, refuse_override
 from agentsd.services.transcription import find_recogniser, stream_transcripts, transcribe_sound
 from agentsd.web.agent_lookup import get_memory_hold
 from agentsd.web.context import APP_CONTEXT
@@ -118,6 +119,8 @@ async def _answer(request: web.Request, *, translate: bool) -> web.StreamRespons
     upload = await read_upload(request)
     wish = parse_transcription_request(upload, translate=translate)
     async with lease_model(request, upload.get("model")) as agent:
+        if not OverridePolicy.of(agent).accepts_language(wish.options.language):
+            raise refuse_override("language", "language")
         stt = find_recogniser(agent, wish.options)
         limits = request.app[APP_CONTEXT].recordings
         sound = await decode_upload(upload, stt.sample_rate, limits, get_memory_hold(request))

@@ -49,7 +49,7 @@ ERRORS: dict[int, ErrorStatus] = {
     ),
     404: ErrorStatus(
         "The agent or token does not exist, or is not visible to you.",
-        ("agent_not_found", "not_found", "token_not_found"),
+        ("agent_not_found", "not_found", "token_not_found", "tool_not_found"),
         ("model_not_found", "not_found"),
     ),
     405: ErrorStatus(

@@ -28,6 +28,7 @@ from agentsd.web.rest.agents import revisions
 from agentsd.web.rest.agents.dry_run import PreviewReply
 from agentsd.web.rest.agents.files import AgentFilePage, AgentFileText, FileText
 from agentsd.web.rest.agents.read import AgentPage
+from agentsd.web.rest.agents.tools import ToolRun, ToolRunReply
 from agentsd.web.rest.agents.values import ValuePage
 from agentsd.web.rest.agents.write import Rollback
 from agentsd.web.rest.audit import LIMIT_DEFAULT, LIMIT_MAX, AuditEntryPage
@@ -158,6 +159,11 @@ _AGENTS = (
         "testAgent", "POST /api/agents/{agent}/test", "Probe every provider of an agent for real",
         _reply("The results.", VerdictJson, _BY_AGENT), parameters=(given.CHECKS,), errors=(400, 404, 503),
         description="200 whatever the result: `ok` contains it, and every failure comes with its fix."),
+    _define(
+        "runAgentTool", "POST /api/agents/{agent}/tools/{tool}", "Run one tool of an agent by hand",
+        _reply("The result.", ToolRunReply, _BY_AGENT), errors=(404, 409, 503), role="editor",
+        description="200 whatever the tool did: `outcome` contains it. Recorded in the audit.",
+        body=MediaType(ToolRun, example={"arguments": {"order_id": "123456"}})),
     _define(
         "listRevisions", "GET /api/agents/{agent}/revisions", "Revisions of an agent, newest first",
         _reply("The page.", revisions.RevisionPage, (*_CACHED, "Link"),

@@ -59,6 +59,7 @@ PATH_PARAMETERS = {
         {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$", "maxLength": SLUG_MAX},
         "acme",
     ),
+    "tool": Parameter("tool", "path", "The tool's name.", {"type": "string"}, "order_status"),
     "name": Parameter("name", "path", "The token's name.", {"type": "string", "pattern": NAME_PATTERN}, "ci"),
     "response": Parameter("response", "path", "The id of a stored response.", TEXT, "resp_0"),
     "model": Parameter("model", "path", "A slug (with `/` or `~`), an id, or `current`.", TEXT, "current"),

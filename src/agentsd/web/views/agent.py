@@ -77,6 +77,9 @@ class ManifestReply:
     rag_config: dict[str, Any]
     turn: dict[str, Any]
     on_error: dict[str, Any]
+    variables: dict[str, Any]
+    overrides: Annotated[list[str] | None, Field(description="Null: clients may change everything.")]
+    handoff: list[Any]
     tools: list[Any]
     tool_rounds: int | None
     checks: list[Any]
@@ -234,6 +237,9 @@ def mask_document(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]
         "rag_config": _mask_section(get("rag"), masker),
         "turn": _mask_section(get("turn"), masker),
         "on_error": _mask_section(get("on_error"), masker),
+        "variables": _mask_section(get("variables"), masker),
+        "overrides": mask(get("overrides")),
+        "handoff": mask(get("handoff") or []),
         "tools": mask(get("tools") or []),
         "tool_rounds": mask(get("tool_rounds")),
         "checks": mask(get("checks") or []),

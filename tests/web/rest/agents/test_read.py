@@ -14,7 +14,7 @@ FIELDS = {
     "llm_provider_config", "tts_provider_config", "stt_provider_config", "rag_config", "digest",
     "version", "source", "path", "commit", "created_at", "updated_at", "condition", "serving_version",
     "system_prompt_file", "greeting", "language", "turn", "checks", "embedding_provider_config",
-    "lacks", "on_error",
+    "lacks", "on_error", "tools", "tool_rounds", "variables", "overrides", "handoff",
 }  # fmt: skip
 
 

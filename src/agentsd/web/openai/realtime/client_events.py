@@ -16,6 +16,7 @@ from agentsd.services.voicebot.turns import AnswerRequest
 from agentsd.web.http.problem import Problem, bad_request, from_error
 from agentsd.web.openai.realtime.fields import RealtimeModel, limit_refusals, parse_model, refuse_value
 from agentsd.web.openai.realtime.items import Frame, decode_base64, make_item, parse_item
+from agentsd.web.openai.realtime.override_filter import filter_response, make_refusal
 from agentsd.web.openai.realtime.response_request import parse_response
 from agentsd.web.openai.realtime.server_events import make_error_frame
 from agentsd.web.openai.realtime.session import RealtimeSession
@@ -110,9 +111,13 @@ class ClientEvents:
     # Session
 
     async def _session_update(self, event: Event) -> None:
-        editor = SessionEditor(self.session, begun=self._call.begun)
-        editor.edit(event.get("session"))
-        problems = [*limit_refusals(editor.refused), *await self._switch(editor)]
+        editor = SessionEditor(self.session, self._call.serving, begun=self._call.begun)
+        editor.begin(event.get("session"))
+        switching = await self._switch(editor)
+        editor.finish()
+        if editor.transcriber is not None and editor.session.kind == "transcription":
+            await self._switch_transcriber(editor.transcriber)
+        problems = [*limit_refusals(editor.refused), *switching]
         for problem in problems:
             self._call.note(make_error_frame(problem, self._event_id))
         if editor.applied or not problems:
@@ -131,8 +136,6 @@ class ClientEvents:
         except Problem as problem:
             editor.applied -= 1
             return [problem]
-        if editor.transcriber is not None and editor.session.kind == "transcription":
-            await self._switch_transcriber(editor.transcriber)
         return []
 
     async def _switch_transcriber(self, model: str) -> None:
@@ -148,7 +151,8 @@ class ClientEvents:
         self.session = session
         self._call.preferences = session.preferences()
         tools = len(orjson.dumps(session.tools)) if session.tools else 0
-        self._settings_bytes = getsizeof(session.instructions) + tools
+        values = sum(map(getsizeof, session.variables.values()))
+        self._settings_bytes = getsizeof(session.instructions) + tools + values
 
     # Audio
 
@@ -177,6 +181,8 @@ class ClientEvents:
         conversation, after = self._call.conversation, event.get("previous_item_id")
         parsed = parse_item(event.get("item"), "item", conversation)
         item = parsed.item
+        if item.role == "system" and not self._call.serving.policy.accepts_instructions(item.text):
+            raise make_refusal("item.role", "instructions")
         if conversation.find(item.id):
             detail = "there is an item of this id already"
             raise Problem(400, "item_create_duplicate_item_id", detail, param="item.id")
@@ -233,8 +239,11 @@ class ClientEvents:
     # Responses
 
     def _response_create(self, event: Event) -> None:
-        conversation = self._call.conversation
-        request = parse_response(event.get("response"), self.session, conversation, self._event_id)
+        conversation, serving = self._call.conversation, self._call.serving
+        asked, refused = filter_response(serving.policy, serving.turn, event.get("response"))
+        request = parse_response(asked, self.session, conversation, self._event_id)
+        for problem in refused:
+            self._call.note(make_error_frame(problem, self._event_id))
         self._call.respond(request)
         self._truncated = False
 

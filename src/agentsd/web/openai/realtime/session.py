@@ -14,6 +14,7 @@ from pydantic import Field
 
 from agentsd.audio import g711, turn_model
 from agentsd.core.manifest.turn import Waits
+from agentsd.core.manifest.variables import Value
 from agentsd.services.voicebot.serving_agent import ServingAgent
 from agentsd.services.voicebot.turns import PCM_RATE, CallPreferences
 from agentsd.web.openai.realtime.fields import RealtimeModel
@@ -119,6 +120,7 @@ class RealtimeSession:
     temperature: float | None = None
     reasoning: Mapping[str, Any] | None = None
     lead_ms: int | None = None  # None: as the manifest has it
+    variables: Mapping[str, Value] = field(default_factory=dict, repr=False)  # shown in no event
 
     def options(self) -> dict[str, Any]:
         """Return the fields of a chat completion for every answer."""
@@ -145,6 +147,7 @@ class RealtimeSession:
             turn={**(detection.override() if detection else {}), **paced},
             label=self.output,
             options=self.options(),
+            variables=self.variables,
         )
 
     def view(self, serving: ServingAgent, turn: Mapping[str, Any]) -> dict[str, Any]:

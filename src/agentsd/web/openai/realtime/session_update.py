@@ -12,14 +12,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from agentsd.core.errors import VariableRefused
 from agentsd.core.manifest.turn import LEAD_MS_MAX, LEAD_MS_MIN
-from agentsd.web.http.problem import Problem
+from agentsd.core.manifest.variables import check_values
+from agentsd.services.voicebot.serving_agent import ServingAgent
+from agentsd.web.http.problem import Problem, from_error
 from agentsd.web.openai.realtime.fields import (
     RealtimeModel,
     read_model,
     refuse_unknown,
     refuse_value,
 )
+from agentsd.web.openai.realtime.override_filter import FIELD_PARTS, is_refused, is_repeated, make_refusal
 from agentsd.web.openai.realtime.session import AudioFormat, RealtimeSession, TurnDetection
 from agentsd.web.openai.realtime.tools import is_choosable, read_tool_choice, read_tools
 
@@ -65,6 +69,9 @@ TRANSCRIPTION_FIELDS = frozenset(
 )  # fmt: skip
 
 
+_FIRST = frozenset({"type", "model"})
+"""Fields that decide what the others may be."""
+
 _ORDER = {"type": 0, "tool_choice": 2}
 """Order of application: the kind of session decides what else is right, a choice is one of the tools."""
 
@@ -94,24 +101,36 @@ class UpdatedField:
 
 
 class SessionEditor:
-    """Editor of one session by one update. ``begun``: the call has begun, so its kind is settled."""
+    """Editor of one session by one update. ``begun``: the call has begun, so its kind is settled.
 
-    def __init__(self, session: RealtimeSession, *, begun: bool) -> None:
+    ``serving`` is the agent that serves once ``begin`` has been heeded: it decides what clients may change.
+    """
+
+    def __init__(self, session: RealtimeSession, serving: ServingAgent, *, begun: bool) -> None:
         self.session = session
+        self._serving = serving
         self.refused: list[Problem] = []
         self.applied = 0
         self.model: str | None = None
         self.transcriber: str | None = None  # model of a transcription session
         self._begun = begun
+        self._rest: list[UpdatedField] = []
 
-    def edit(self, update: object, where: str = "session") -> None:
-        """Apply what can be applied, and collect a problem for each other field."""
+    def begin(self, update: object, where: str = "session") -> None:
+        """Read which agent is to serve, and what kind of session it is; the caller then switches."""
         if not isinstance(update, Mapping):
             self.refused.append(refuse_value(where, f"{where} must be an object"))
             return
         fields = list(_list_fields(update, where))
         fields.sort(key=lambda field: _ORDER.get(field.path, 1))
+        self._rest = [field for field in fields if field.path not in _FIRST]
         for field in fields:
+            if field.path in _FIRST:
+                self._edit_field(field)
+
+    def finish(self) -> None:
+        """Apply what else can be applied, and collect a problem for each other field."""
+        for field in self._rest:
             self._edit_field(field)
 
     def _edit_field(self, field: UpdatedField) -> None:
@@ -119,6 +138,8 @@ class SessionEditor:
             if field.value is not None and field.path not in READ_ONLY:
                 detail = f"{field.param} has no meaning in a transcription session"
                 self.refused.append(refuse_value(field.param, detail))
+            return
+        if self._is_settled_by_manifest(field):
             return
         if field.path in SHOWN_AS_IS or field.path in READ_ONLY:
             self.applied += field.path in SHOWN_AS_IS
@@ -135,6 +156,16 @@ class SessionEditor:
         except Problem as problem:
             self.refused.append(problem)
         self.applied += len(self.refused) == before and field.path != "type"
+
+    def _is_settled_by_manifest(self, field: UpdatedField) -> bool:
+        """Return whether clients may not change a field: refused, or accepted where it changes nothing."""
+        policy = self._serving.policy
+        if is_refused(policy, self._serving.turn, field.path, field.value):
+            self.refused.append(make_refusal(field.param, FIELD_PARTS[field.path]))
+            return True
+        settled = is_repeated(policy, field.path)
+        self.applied += settled
+        return settled
 
     def _set(self, **changes: Any) -> None:
         self.session = replace(self.session, **changes)
@@ -218,6 +249,25 @@ class SessionEditor:
         if field.value is not None:
             transcription = read_model(Transcription, field.value, field.param, self.refused)
             self.transcriber = transcription.model if transcription else None
+            language = transcription.language if transcription else None
+            if not self._serving.policy.accepts_language(language):
+                self.refused.append(make_refusal(f"{field.param}.language", "language"))
+
+    def _edit_variables(self, field: UpdatedField) -> None:
+        """Take over values of variables; null for one, or for all, is its default."""
+        if field.value is None:
+            self._set(variables={})
+            return
+        given = field.value if isinstance(field.value, Mapping) else {}
+        gone = {name for name, value in given.items() if value is None and name in self._serving.variables}
+        named = {name: value for name, value in given.items() if name not in gone}
+        checked = check_values(self._serving.variables, named if given else field.value)
+        for one in checked.problems:
+            param = f"{field.param}.{one.name}" if one.name else field.param
+            self.refused.append(from_error(VariableRefused(one.message, param=param, hint=one.hint)))
+        if checked.values or gone:
+            kept = {name: value for name, value in self.session.variables.items() if name not in gone}
+            self._set(variables={**kept, **checked.values})
 
     def _edit_detection(self, field: UpdatedField) -> None:
         if field.value is None or field.value == {"type": "none"}:
@@ -309,6 +359,7 @@ _EDITS: Mapping[str, Callable[[SessionEditor, UpdatedField], None]] = {
     "parallel_tool_calls": SessionEditor._edit_parallel,
     "reasoning": SessionEditor._edit_reasoning,
     "truncation": SessionEditor._edit_truncation,
+    "variables": SessionEditor._edit_variables,
     "prompt": SessionEditor._edit_prompt,
     "audio.input.format": SessionEditor._edit_input_format,
     "audio.output.format": SessionEditor._edit_output_format,

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from aiohttp import web
 
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
+from agentsd.services.overrides import apply_overrides
+from agentsd.services.tools.consents import ApprovalConsents
+from agentsd.services.variables import bind_agent
 from agentsd.web.agent_lookup import get_principal, lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.json import to_json
@@ -23,8 +27,9 @@ from agentsd.web.http.reply import make_reply
 from agentsd.web.http.sse import encode_event
 from agentsd.web.json_body import read_json_object
 from agentsd.web.openai.answer_stream import send_answer
-from agentsd.web.openai.chat_turn import record_turn
+from agentsd.web.openai.chat_turn import ChatTurn, record_turn
 from agentsd.web.openai.models import find_model, make_agent_headers
+from agentsd.web.openai.responses.approvals import Approvals, read_approvals
 from agentsd.web.openai.responses.output import ResponseBuilder
 from agentsd.web.openai.responses.request import TranslatedRequest, parse_request
 from agentsd.web.openai.responses.store import ResponseStore, StoredResponse
@@ -72,15 +77,24 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     body = await read_json_object(request)
     wanted = parse_request(body)
     entry = find_model(request, wanted.chat.get("model") or "")
-    async with lease_agent(request, entry) as agent:
-        earlier = _find_earlier(request, wanted, agent)
-        asked = wanted.make_chat(earlier)
+    async with lease_agent(request, entry) as leased:
+        stored = _find_earlier(request, wanted, leased)
+        earlier = stored.messages if stored else ()
+        agent = bind_agent(leased, wanted.chat.get("metadata"))
+        approvals = read_approvals(body.get("input"), stored.response["output"] if stored else ())
+        asked = apply_overrides(
+            agent,
+            wanted.make_chat(earlier, approvals.declined, has_tools=bool(agent.tools)),
+            renames={"max_completion_tokens": "max_output_tokens"},
+            name_message=partial(wanted.name_message, len(earlier)),
+        )
         if not asked["messages"]:
             raise bad_request("input must be a text or a list of items", param="input")
         grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)
         response: web.StreamResponse
         builder = ResponseBuilder(agent.slug, wanted.echo, offered=wanted.offered)
         with record_turn(request, agent, "responses", body) as turn:
+            _add_consents(request, turn, approvals)
             if wanted.stream:
                 with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
                     answer = rag.cite_stream(chat.stream_chat(agent, grounded, turn.tools), passages)
@@ -153,18 +167,26 @@ def _find_stored(request: web.Request) -> StoredResponse:
     return found
 
 
-def _find_earlier(
-    request: web.Request, wanted: TranslatedRequest, agent: LiveAgent
-) -> Sequence[Mapping[str, Any]]:
-    """Return the messages of the conversation that ``previous_response_id`` continues."""
+def _find_earlier(request: web.Request, wanted: TranslatedRequest, agent: LiveAgent) -> StoredResponse | None:
+    """Return the response that ``previous_response_id`` continues."""
     if wanted.previous is None:
-        return ()
+        return None
     found = request.app[RESPONSES].find(get_principal(request), wanted.previous, agent.slug)
     if found is None:
         hint = "send the earlier items as input, or store: true with each response"
         detail = "the previous response is not stored here"
         raise Problem(400, "previous_response_not_found", detail, hint=hint, param="previous_response_id")
-    return found.messages
+    return found
+
+
+def _add_consents(request: web.Request, turn: ChatTurn, approvals: Approvals) -> None:
+    """Let the user agree to calls by the ids of their requests."""
+    if turn.tools is None:
+        return
+    ids = [call.id for call in approvals.approved]
+    database, digest = request.app[APP_CONTEXT].database, get_principal(request).digest
+    turn.tools.consents = ApprovalConsents(database, digest, ids)
+    turn.tools.approved = approvals.approved
 
 
 def _store(

@@ -12,11 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from agentsd.services.tools.events import ToolCall
+from agentsd.services.variables import FIELD, drop_values
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.json_body import RequestModel, parse_model
 from agentsd.web.openai.chat_completions import Streamed
 from agentsd.web.openai.models import ModelName
 from agentsd.web.openai.responses.output import ResponseEcho
+from agentsd.web.openai.responses.tool_items import make_call_messages
 from agentsd.web.openai.responses.tools import OfferedTools, join_name, parse_tool_choice, parse_tools
 
 SAME_FIELDS = (
@@ -28,6 +31,8 @@ SAME_FIELDS = (
 Include = Literal["message.output_text.logprobs", "reasoning.encrypted_content"]
 """Values of ``include`` that are taken. Reasoning is never encrypted here: there is none to include."""
 
+CALL_ID_MAX = 64
+"""Characters of a call's id that vendors take."""
 ITEMS_MAX = 4096
 """Items of one request's ``input``."""
 
@@ -53,7 +58,8 @@ class ResponsesRequest(RequestModel):
     stream: Streamed = None
     stream_options: dict[str, Any] | None = None
     tools: Annotated[
-        list[Any] | None, Field(description="Run by the client: function, custom, and namespaces of them.")
+        list[Any] | None,
+        Field(description="Run by the client, beside the agent's own: function, custom, and namespaces."),
     ] = None
     tool_choice: Any = None
     text: dict[str, Any] | None = None
@@ -63,14 +69,19 @@ class ResponsesRequest(RequestModel):
         Field(description="Reasoning is never encrypted here: there is none to include."),
     ] = None
     max_output_tokens: int | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[
+        dict[str, Any] | None,
+        Field(description="`variables` has values of the agent's variables; the rest is repeated."),
+    ] = None
     truncation: Annotated[
         Literal["disabled"] | None, Field(description="Not supported: send fewer items.")
     ] = None
     background: Annotated[Literal[False] | None, Field(description="Not supported: use stream.")] = None
     conversation: Annotated[None, _MESSAGES] = None
     prompt: Annotated[None, _MESSAGES] = None
-    max_tool_calls: Annotated[None, Field(description="Not supported: the client runs the tools.")] = None
+    max_tool_calls: Annotated[
+        None, Field(description="Not supported: the manifest's tool_rounds counts.")
+    ] = None
     prompt_cache_retention: Any = None
     client_metadata: Annotated[
         dict[str, Any] | None, Field(description="A client's notes on itself, as of Codex: not used.")
@@ -95,12 +106,30 @@ class TranslatedRequest:
     store: bool = False
     stream: bool = False
     offered: OfferedTools = field(default=OfferedTools())
+    choice: Any = None  # of tools
 
-    def make_chat(self, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return the chat: instructions, then ``earlier`` messages, then the input."""
+    def make_chat(
+        self,
+        earlier: Sequence[Mapping[str, Any]],
+        later: Sequence[Mapping[str, Any]] = (),
+        *,
+        has_tools: bool = False,
+    ) -> dict[str, Any]:
+        """Return the chat: instructions, then ``earlier`` messages, then the input, then ``later`` ones.
+
+        ``has_tools``: the agent has tools of its own, so that a choice among them has a meaning.
+        """
         instructions = self.echo["instructions"]
         system = [{"role": "system", "content": instructions}] if instructions else []
-        return {**self.chat, "messages": [*system, *earlier, *self.chat["messages"]]}
+        chosen = {"tool_choice": self.choice} if self.choice and (has_tools or self.offered.tools) else {}
+        return {**self.chat, **chosen, "messages": [*system, *earlier, *self.chat["messages"], *later]}
+
+    def name_message(self, earlier: int, index: int) -> str:
+        """Return the field of the request that a message of ``make_chat`` comes from."""
+        own = index - bool(self.echo["instructions"])
+        if own < 0:
+            return "instructions"
+        return "previous_response_id" if own < earlier else "input"
 
 
 def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
@@ -110,9 +139,11 @@ def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
     chat = {name: getattr(wanted, name) for name in SAME_FIELDS} | _parse_options(wanted)
     chat |= {"model": wanted.model, "messages": parse_input(wanted.input)}
     if offered.tools:
-        chat |= {"tools": list(offered.tools), "tool_choice": parse_tool_choice(wanted.tool_choice)}
+        chat["tools"] = list(offered.tools)
     if wanted.stream:
         chat["stream_options"] = {"include_usage": True}
+    if wanted.metadata and FIELD in wanted.metadata:
+        chat["metadata"] = {FIELD: wanted.metadata[FIELD]}
     return TranslatedRequest(
         chat={key: value for key, value in chat.items() if value is not None},
         echo=_make_echo(wanted),
@@ -120,6 +151,7 @@ def parse_request(body: Mapping[str, Any]) -> TranslatedRequest:
         store=bool(wanted.store),
         stream=bool(wanted.stream),
         offered=offered,
+        choice=parse_tool_choice(wanted.tool_choice),
     )
 
 
@@ -166,9 +198,12 @@ def parse_input(value: str | Sequence[Mapping[str, Any]] | None) -> list[Message
     return messages
 
 
-def _add_message(messages: list[Message], message: Message | None) -> None:
+def _add_message(messages: list[Message], message: Message | list[Message] | None) -> None:
     """Add a message; calls of one turn belong to one message of the assistant."""
     if message is None:
+        return
+    if isinstance(message, list):
+        messages += message
         return
     last = messages[-1] if messages else None
     if last and "tool_calls" in message and last["role"] == "assistant":
@@ -231,17 +266,34 @@ def _parse_call_output(item: Mapping[str, Any], where: str) -> Message:
     return {"role": "tool", "tool_call_id": item["call_id"], "content": output}
 
 
+def _parse_tool_call(item: Mapping[str, Any], where: str) -> list[Message]:
+    """Return a call of a tool of the agent, as an earlier response had it, and its result."""
+    if not all(isinstance(item.get(key), str) for key in ("id", "name", "arguments")):
+        raise _refuse(where, "a call of the agent's tool has id, name and arguments, all texts")
+    output = item.get("output")
+    content = output if isinstance(output, str) else str(item.get("error") or "")
+    return make_call_messages(ToolCall(item["id"][:CALL_ID_MAX], item["name"], item["arguments"]), content)
+
+
+def _parse_nothing(item: Mapping[str, Any], where: str) -> None:
+    """Return nothing: consent is read elsewhere, and the model knows its tools."""
+
+
 def _parse_reasoning(item: Mapping[str, Any], where: str) -> None:
     """Return nothing: a chat completion takes no earlier reasoning, and its answers need none."""
 
 
-_ITEMS: Mapping[str, Callable[[Mapping[str, Any], str], Message | None]] = {
+_ITEMS: Mapping[str, Callable[[Mapping[str, Any], str], Message | list[Message] | None]] = {
     "message": _parse_message,
     "function_call": _parse_call,
     "function_call_output": _parse_call_output,
     "custom_tool_call": _parse_call,
     "custom_tool_call_output": _parse_call_output,
     "reasoning": _parse_reasoning,
+    "mcp_call": _parse_tool_call,
+    "mcp_list_tools": _parse_nothing,
+    "mcp_approval_request": _parse_nothing,
+    "mcp_approval_response": _parse_nothing,
 }
 
 
@@ -253,7 +305,7 @@ def _make_echo(wanted: ResponsesRequest) -> ResponseEcho:
     return {
         "instructions": wanted.instructions,
         "max_output_tokens": wanted.max_output_tokens,
-        "metadata": wanted.metadata or {},
+        "metadata": drop_values(wanted.metadata),
         "parallel_tool_calls": wanted.parallel_tool_calls is not False,
         "previous_response_id": wanted.previous_response_id,
         "reasoning": {"effort": (wanted.reasoning or {}).get("effort"), "summary": None},

@@ -13,6 +13,8 @@ from agentsd.providers.tool import ToolResult
 from agentsd.services.tools.events import ToolCall, ToolEnded
 from agentsd.services.tools.executor import make_content
 
+APPROVAL_PREFIX = "mcpr_"
+"""Prefix of the ids of requests for consent; a call that was agreed to has the request's id."""
 SERVER_LABEL = "agentsd"
 """Label of the server whose tools these are: this one."""
 
@@ -60,7 +62,7 @@ class ToolItem:
             "arguments": self.call.arguments,
             "output": result.text if result and result.ok else None,
             "error": f"{result.outcome}: {result.text}" if result and not result.ok else None,
-            "approval_request_id": None,
+            "approval_request_id": self.call.id if self.call.id.startswith(APPROVAL_PREFIX) else None,
         }
 
     def messages(self) -> list[dict[str, Any]]:

@@ -84,7 +84,7 @@ def _make_read_only(*named: str) -> Schema:
 
 def _make_partial_sections() -> Schema:
     """Return schemas of partial sections: sections are merged, so they may be sent in part."""
-    names = (*(f"{kind}_provider_config" for kind in SECTIONS), "rag_config", "turn", "on_error")
+    names = (*(f"{kind}_provider_config" for kind in SECTIONS), "rag_config", "turn", "on_error", "variables")
     return {name: {"type": ["object", "null"], "description": "Merged into the section."} for name in names}
 
 

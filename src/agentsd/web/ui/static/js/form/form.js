@@ -5,7 +5,11 @@ import { setting, settingsOf } from "./fields.js";
 import { apiPointer, groupOf, manifestName, SECTIONS } from "./patch.js";
 import { defined, group, section } from "./sections.js";
 
-const LEFT_OUT = ["id", "prune", "sops", "turn", "rag", "checks", ...SECTIONS.map(manifestName)];
+const LEFT_OUT = [
+  "id", "prune", "sops", "turn", "on_error", "variables", "overrides", "handoff", "rag", "checks",
+  ...SECTIONS.map(manifestName),
+];
+const LISTED = { checks: ["say", "contains"], handoff: ["to", "when", "say", "carry"] };
 const FOLDED = ["system_prompt_file"];
 const ORDER = ["name", "description", "language", "default", "active", "system_prompt", "greeting"];
 const TITLES = { default: "Default", active: "Active", system_prompt_file: "System prompt from a file" };
@@ -20,20 +24,28 @@ export function agentForm({ schema, providers }, where) {
   const rag = group(optional(settingsOf(defOf(schema, "rag"), { root: schema })), "rag_config", where);
   const turns = settingsOf(defOf(schema, "turn"), { root: schema });
   const turn = group(turns.map((one) => ({ ...one, usual: false })), "turn", where);
-  const checks = group([checksOf(schema)], "", where);
-  const named = { rag_config: rag, turn };
-  const flat = [general, checks];
+  const onError = group(optional(settingsOf(defOf(schema, "on_error"), { root: schema })), "on_error", where);
+  const variables = mapping("variables", schema, where);
+  const others = group([
+    setting("overrides", schema.properties.overrides, schema),
+    listOf("handoff", schema, "Hand-off, as a JSON list"),
+  ], "", where);
+  const checks = group([listOf("checks", schema, "Checks, as a JSON list")], "", where);
+  const named = { rag_config: rag, turn, on_error: onError, variables };
+  const flat = [general, others, checks];
   const [llm, tts, stt, embedding] = sections.map((one) => one.element);
 
   const all = () => [
     ...general.controls, ...sections.flatMap((one) => one.controls), ...rag.controls, ...turn.controls,
-    ...checks.controls,
+    ...onError.controls, ...variables.controls, ...others.controls, ...checks.controls,
   ];
   return {
     element: h("div.stack", {},
       card("General", null, general.elements), llm, tts, stt,
       card("Knowledge", schema.properties.rag?.description, rag.elements), embedding,
       card("Turn-taking", schema.properties.turn?.description, folded(turn)),
+      card("After a failure", schema.properties.on_error?.description, onError.elements),
+      card("Variables and hand-off", null, [...variables.elements, ...others.elements]),
       card("Checks", null, checks.elements)),
     get controls() { return all(); },
     get() {
@@ -50,6 +62,7 @@ export function agentForm({ schema, providers }, where) {
     /** One unit of patch.js: a field, or a whole section. */
     put(unit, value) {
       const [first, ...rest] = unit.split(".");
+      if (first === "variables") return variables.set(defined({ ...variables.get(), [rest.join(".")]: value }));
       const whole = sections.find((one) => one.name === first);
       if (whole) return rest.length ? whole.put(rest.join("."), value) : whole.set(value);
       return all().find((one) => one.pointer === unit)?.set(value);
@@ -89,12 +102,25 @@ function generalSettings(schema) {
   return found.sort((one, other) => place(one) - place(other));
 }
 
-function checksOf(schema) {
-  const node = schema.properties.checks;
-  const members = Object.entries(defOf(schema, "checks").properties ?? {});
-  const examples = members.filter(([name]) => ["say", "contains"].includes(name));
-  const itemExample = Object.fromEntries(examples.map(([name, one]) => [name, one.examples?.[0]]));
-  return { ...setting("checks", node, schema), title: "Checks, as a JSON list", itemExample };
+/** Return the setting of a list of objects, typed as JSON. */
+function listOf(name, schema, title) {
+  const members = Object.entries(defOf(schema, name).properties ?? {});
+  const examples = members.filter(([one]) => LISTED[name].includes(one));
+  const itemExample = Object.fromEntries(examples.map(([one, node]) => [one, node.examples?.[0]]));
+  return { ...setting(name, schema.properties[name], schema), title, itemExample };
+}
+
+/** Return a group of one control: an object of any names, typed as JSON. */
+function mapping(name, schema, where) {
+  const one = { ...setting(name, schema.properties[name], schema), title: "Variables, as a JSON object" };
+  const inner = group([one], "", where);
+  return Object.assign(inner, {
+    get() {
+      const typed = inner.own[0].get();
+      return typed !== null && typeof typed === "object" ? typed : {};
+    },
+    set: (values) => inner.own[0].set(Object.keys(values).length ? values : undefined),
+  });
 }
 
 function sectionOf(name, schema, providers) {

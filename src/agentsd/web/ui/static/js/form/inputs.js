@@ -119,9 +119,10 @@ function json(setting, attributes) {
     unread: () => {
       if (!element.value.trim()) return null;
       const [value, error] = parsed();
-      const list = setting.schema.type === "array";
       if (error) return `this is not JSON: ${error}`;
-      return list && !Array.isArray(value) ? "give a JSON list: [ … ]" : null;
+      if (setting.schema.type === "array") return Array.isArray(value) ? null : "give a JSON list: [ … ]";
+      const object = value !== null && typeof value === "object" && !Array.isArray(value);
+      return setting.schema.type === "object" && !object ? "give a JSON object: { … }" : null;
     },
   };
 }

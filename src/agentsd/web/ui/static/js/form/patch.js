@@ -8,7 +8,8 @@ import { MASK } from "./fields.js";
 export const SECTIONS = [
   "llm_provider_config", "tts_provider_config", "stt_provider_config", "embedding_provider_config",
 ];
-const GROUPS = [...SECTIONS, "rag_config", "turn"];
+const GROUPS = [...SECTIONS, "rag_config", "turn", "on_error", "variables"];
+const LISTS = ["checks", "handoff", "overrides"];
 const TEXTS = ["name", "description", "system_prompt", "system_prompt_file", "greeting", "language"];
 const FLAGS = ["is_default", "is_active"];
 const WORDS = { is_default: "default", is_active: "active", rag_config: "rag" };
@@ -36,7 +37,7 @@ function canonical(value) {
 /** Return the reply of GET /api/agents/{agent} as flat values. */
 export function flatten(view) {
   const flat = {};
-  for (const name of [...TEXTS, ...FLAGS, "checks"]) if (!isEmpty(view[name])) flat[name] = view[name];
+  for (const name of [...TEXTS, ...FLAGS, ...LISTS]) if (!isEmpty(view[name])) flat[name] = view[name];
   for (const group of GROUPS) {
     for (const [name, value] of Object.entries(view[group] ?? {})) {
       if (!isEmpty(value)) flat[`${group}.${name}`] = value;
@@ -95,9 +96,19 @@ export function patchOf(base, draft) {
 
 function groupPatch(old, wanted, changed) {
   if (Object.keys(wanted).length === 0) return null;
-  if (old.provider === wanted.provider) return Object.fromEntries(changed.map((name) => [name, wanted[name] ?? null]));
+  if (old.provider === wanted.provider) {
+    return Object.fromEntries(changed.map((name) => [name, mergePatch(old[name], wanted[name])]));
+  }
   return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== MASK)); // not for a new vendor
 }
+
+/** Return the merge patch (RFC 7396) from one value to another: what an object lost is null. */
+function mergePatch(old, wanted) {
+  if (!isObject(old) || !isObject(wanted)) return wanted ?? null;
+  return Object.fromEntries(changedIn(old, wanted).map((name) => [name, mergePatch(old[name], wanted[name])]));
+}
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
 /** Return the pointers at which two flat values differ. */
 export function changedIn(base, other) {

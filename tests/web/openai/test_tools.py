@@ -1,0 +1,394 @@
+"""Tools over real sockets: sealed keys, OpenAI's own client, consent, and what a stranger sees."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from agentsd.control.sync.reconciler import Reconciler
+from agentsd.control.validation.checker import Checker
+from agentsd.providers.catalog import default_catalog
+from agentsd.sops.identities import Identities
+from agentsd.sops.opener import Opener
+from tests.vendors.base import Fault
+from tests.vendors.openai_server import Call, OpenAIServer
+from tests.vendors.tool_server import ToolServer
+from tests.web.conftest import CANARY, Stack, vendor_manifest
+from tests.web.openai.test_chat_completions import client_of, frames_of
+
+ASK = [{"role": "user", "content": "Where is my order?"}]
+LOOK = Call("order_status", '{"order_id": "123456"}')
+KEY = "tool-canary-93ab-that-nobody-may-see"
+TOOLS = """\
+tools:
+  - name: order_status
+    description: Looks an order up.
+    parameters: {{order_id: {{type: string, pattern: '^[0-9]+$'}}}}
+    http: {{url: "{url}/orders/{{order_id}}"}}
+    auth_token: {{value: {key}, origin: {url}}}
+  - name: refund
+    parameters: {{order_id: {{type: string}}}}
+    http: {{url: "{url}/refunds", method: POST}}
+    confirm: true
+  - name: open_page
+    client: true
+    parameters: {{path: {{type: string}}}}
+"""
+
+
+@pytest.fixture
+async def tools() -> AsyncIterator[ToolServer]:
+    """A server of tools."""
+    async with ToolServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def sales(stack: Stack, vendor: OpenAIServer, tools: ToolServer) -> Stack:
+    """An agent with tools, its keys sealed."""
+    text = vendor_manifest(vendor.url) + TOOLS.format(url=tools.url, key=KEY)
+    stack.write("acme/sales.yaml", text, sealed=True)
+    await stack.sync()
+    return stack
+
+
+async def chat(stack: Stack, messages: Any = ASK, status: int = 200, **body: Any) -> dict[str, Any]:
+    """A chat, in the conversation of the header."""
+    headers = body.pop("headers", {})
+    asked = {"model": "acme/sales", "messages": messages, **body}
+    got, reply = await stack.ask("POST", "/v1/chat/completions", json=asked, headers=headers)
+    assert got == status, reply
+    assert KEY not in json.dumps(reply)
+    return dict(reply)
+
+
+async def test_the_official_client_gets_the_answer(
+    sales: Stack, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """Whole and streamed; the tool's key reaches the tool, the vendor's the vendor."""
+    async with client_of(sales) as client:
+        for stream in (False, True):
+            vendor.script = [[LOOK], ["It is ", "on its way."]]
+            answer: Any = await client.chat.completions.create(
+                model="acme/sales", messages=ASK, stream=stream
+            )  # type: ignore[call-overload]
+            if stream:
+                chunks = [chunk async for chunk in answer]
+                text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+                reason = chunks[-1].choices[0].finish_reason
+            else:
+                text, reason = answer.choices[0].message.content, answer.choices[0].finish_reason
+                assert answer.choices[0].message.tool_calls is None
+            assert (text, reason) == ("It is on its way.", "stop")
+            assert tools.last.path == "/orders/123456"
+            assert tools.last.headers["authorization"] == f"Bearer {KEY}"
+    assert all(one.headers["authorization"] == f"Bearer {CANARY}" for one in vendor.requests)
+    assert KEY not in json.dumps([one.body for one in vendor.requests])
+
+
+async def test_who_asks_sees_each_call(sales: Stack, vendor: OpenAIServer, tools: ToolServer) -> None:
+    """With its arguments, outcome and time; a plain client sees no more chunks than the answer has."""
+    tools.answers["/orders/123456"] = {"state": "shipped"}
+    seen = []
+    for options in ({"include_tools": True}, {}):
+        vendor.script = [[LOOK], ["Done."]]
+        body = {"model": "acme/sales", "messages": ASK, "stream": True, "stream_options": options}
+        async with sales.client.post(f"{sales.url}/v1/chat/completions", json=body) as reply:
+            seen.append([json.loads(one) for one in await frames_of(reply) if one != "[DONE]"])
+    calls = [one["tool_call"] for one in seen[0] if "tool_call" in one]
+    assert [one["status"] for one in calls] == ["in_progress", "completed"]
+    assert calls[1]["milliseconds"] > 0
+    assert {key: calls[1][key] for key in ("name", "arguments", "outcome", "output")} == {
+        "name": "order_status", "arguments": LOOK.arguments, "outcome": "ok",
+        "output": '{"state": "shipped"}',
+    }  # fmt: skip
+    assert not any("tool_call" in one or "tool_event" in one for one in seen[1])
+    assert all(
+        "stream_options" not in one.body or "include_tools" not in str(one.body) for one in vendor.requests
+    )
+
+
+async def test_the_older_interface_has_tools_too(sales: Stack, vendor: OpenAIServer) -> None:
+    """And sees no calls."""
+    for stream in (False, True):
+        vendor.script = [[LOOK], ["Done."]]
+        body = {"model": "acme/sales", "prompt": "Where?", "stream": stream}
+        async with sales.client.post(f"{sales.url}/v1/completions", json=body) as reply:
+            text = (await reply.read()).decode()
+        assert "Done." in text
+        assert "tool" not in text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_response_has_an_item_for_each_call(
+    sales: Stack, vendor: OpenAIServer, tools: ToolServer, stream: bool
+) -> None:
+    """As OpenAI's own client reads those of MCP servers; the texts of two rounds are two items."""
+    vendor.script = [["Let me see. ", LOOK], ["Done."]]
+    async with client_of(sales) as client:
+        answer: Any = await client.responses.create(model="acme/sales", input="Where?", stream=stream)
+        if stream:
+            events = [event async for event in answer]
+            kinds = [event.type for event in events]
+            assert "response.mcp_call.in_progress" in kinds
+            assert "response.mcp_call_arguments.done" in kinds
+            assert "response.mcp_call.completed" in kinds
+            assert [event.sequence_number for event in events] == list(range(len(events)))
+            answer = events[-1].response
+    kinds = [item.type for item in answer.output]
+    assert kinds == (["message", "mcp_call", "message"] if stream else ["mcp_call", "message"])
+    call = next(item for item in answer.output if item.type == "mcp_call")
+    assert (call.name, call.arguments, call.error) == ("order_status", LOOK.arguments, None)
+    assert json.loads(call.output) == {"path": "/orders/123456"}
+    texts = [item.content[0].text for item in answer.output if item.type == "message"]
+    assert texts == (["Let me see. ", "Done."] if stream else ["Let me see. \n\nDone."])
+
+
+async def test_a_stored_response_goes_on_with_its_calls(
+    sales: Stack, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """The model knows what the tool answered, whether the response was stored or its items are sent back."""
+    vendor.script = [[LOOK], ["Done."]]
+    async with client_of(sales) as client:
+        first = await client.responses.create(model="acme/sales", input="Where?", store=True)
+        await client.responses.create(model="acme/sales", input="And?", previous_response_id=first.id)
+        sent = [{"role": "user", "content": "Where?"}, *(item.model_dump() for item in first.output)]
+        await client.responses.create(model="acme/sales", input=[*sent, {"role": "user", "content": "And?"}])  # type: ignore[list-item,misc]
+    for request in vendor.requests[-2:]:
+        heard = request.body["messages"][1:]
+        assert [one["role"] for one in heard] == ["user", "assistant", "tool", "assistant", "user"]
+        assert json.loads(heard[2]["content"]) == {"path": "/orders/123456"}
+    assert len(tools.requests) == 1
+
+
+async def test_a_forced_choice_of_the_agent_s_tool(sales: Stack, vendor: OpenAIServer) -> None:
+    """It needs no tools of the client, in chat and in responses."""
+    named = {"type": "function", "function": {"name": "order_status"}}
+    vendor.script = [[LOOK], ["Done."], [LOOK], ["Done."]]
+    await chat(sales, tool_choice=named)
+    choice = {"type": "function", "name": "order_status"}
+    body = {"model": "acme/sales", "input": "Where?", "tool_choice": choice}
+    assert (await sales.ask("POST", "/v1/responses", json=body))[0] == 200
+    assert [one.body.get("tool_choice") for one in vendor.requests] == [named, "auto"] * 2
+
+
+async def test_a_client_s_tool_named_like_a_server_s(sales: Stack, vendor: OpenAIServer) -> None:
+    """400 by its place, in chat and in responses."""
+    same = {"type": "function", "function": {"name": "order_status"}}
+    reply = await chat(sales, status=400, tools=[same])
+    assert reply["error"]["param"] == "tools[0]"
+    body = {"model": "acme/sales", "input": "x", "tools": [{"type": "function", "name": "order_status"}]}
+    assert (await sales.ask("POST", "/v1/responses", json=body))[0] == 400
+    assert vendor.requests == []
+
+
+async def test_a_mixed_round_loses_neither(sales: Stack, vendor: OpenAIServer, tools: ToolServer) -> None:
+    """The client gets its call, and the model both results."""
+    vendor.script = [[LOOK, Call("open_page", '{"path": "/a"}', "call_2")], ["Done."]]
+    first = await chat(sales)
+    message = first["choices"][0]["message"]
+    assert [one["id"] for one in message["tool_calls"]] == ["call_2"]
+    result = {"role": "tool", "tool_call_id": "call_2", "content": "opened"}
+    answer = await chat(sales, [*ASK, message, result])
+    assert answer["choices"][0]["message"]["content"] == "Done."
+    heard = vendor.last_chat["messages"][1:]
+    assert [one.get("tool_call_id") for one in heard] == [None, None, "call_1", "call_2"]
+
+
+REFUND = Call("refund", '{"order_id": "7"}')
+
+
+def errors_of(vendor: OpenAIServer) -> list[str]:
+    """Outcomes that the model read of failed calls in its newest request."""
+    texts = [one["content"] for one in vendor.last_chat["messages"] if one["role"] == "tool"]
+    return [json.loads(text)["error"] for text in texts if '"error"' in text]
+
+
+async def test_consent_is_asked_and_used_once(sales: Stack, vendor: OpenAIServer, tools: ToolServer) -> None:
+    """Not in the turn that asks, once in the user's next one, for exactly the call that was asked for."""
+    headers = {"X-Conversation-Id": "c1"}
+    vendor.script = [[REFUND], [REFUND], ["Shall I?"]]
+    await chat(sales, headers=headers)
+    assert errors_of(vendor) == ["confirmation_required"] * 2
+    assert tools.requests == []
+    other = Call("refund", '{"order_id": "8"}')
+    vendor.script = [[other], [REFUND], [REFUND], ["Done."]]
+    await chat(sales, headers=headers)
+    assert errors_of(vendor) == ["confirmation_required"] * 2
+    assert [one.body for one in tools.requests] == [{"order_id": "7"}]
+
+
+async def test_consent_expires_with_the_next_turn(
+    sales: Stack, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """Even if that one calls nothing; another conversation has none; nor has a request without an id."""
+    vendor.script = [
+        [REFUND],
+        ["Shall I?"],
+        ["Nice weather."],
+        [REFUND],
+        ["?"],
+        [REFUND],
+        ["?"],
+        [REFUND],
+        ["?"],
+    ]
+    for name in ("c1", "c1", "c1", "c2", None):
+        await chat(sales, headers={"X-Conversation-Id": name} if name else {})
+    assert errors_of(vendor) == ["confirmation_unavailable"]
+    assert tools.requests == []
+
+
+async def test_results_of_a_client_s_tools_are_no_turn_of_the_user(
+    sales: Stack, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """What was asked for waits for the user's own words."""
+    headers = {"X-Conversation-Id": "c1"}
+    page = Call("open_page", "{}", "call_2")
+    vendor.script = [[REFUND], [page], [REFUND], ["Shall I?"], [page], [REFUND], ["Done."]]
+    for _ in range(2):
+        first = await chat(sales, headers=headers)
+        called = first["choices"][0]["message"]
+        result = {"role": "tool", "tool_call_id": "call_2", "content": "opened"}
+        await chat(sales, [*ASK, called, result], headers=headers)
+    assert [one.path for one in tools.requests] == ["/refunds"]
+
+
+async def test_consent_in_responses_is_an_item(sales: Stack, vendor: OpenAIServer, tools: ToolServer) -> None:
+    """Agreed to by its id: the call is made at once, and once; declined: the model reads that."""
+    async with client_of(sales) as client:
+        vendor.script = [[REFUND], ["Shall I?"]]
+        first = await client.responses.create(model="acme/sales", input="Refund 7", store=True)
+        [asked] = [item for item in first.output if item.type == "mcp_approval_request"]
+        assert (asked.name, asked.arguments) == ("refund", REFUND.arguments)
+        answer: Any = {"type": "mcp_approval_response", "approval_request_id": asked.id, "approve": True}
+        done = await client.responses.create(
+            model="acme/sales", input=[answer], previous_response_id=first.id
+        )
+        [call] = [item for item in done.output if item.type == "mcp_call"]
+        assert (call.name, call.approval_request_id, call.error) == ("refund", asked.id, None)
+        assert [one.body for one in tools.requests] == [{"order_id": "7"}]
+        again = await client.responses.create(
+            model="acme/sales", input=[answer], previous_response_id=first.id
+        )
+        assert "mcp_approval_request" in [item.type for item in again.output]
+        refused = {**answer, "approve": False}
+        await client.responses.create(model="acme/sales", input=[refused], previous_response_id=first.id)
+        assert "declined" in errors_of(vendor)
+    assert len(tools.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["refund", "order_status"])
+async def test_nobody_approves_what_nobody_asked(
+    sales: Stack, tools: ToolServer, vendor: OpenAIServer, name: str
+) -> None:
+    """A client that writes the request itself runs nothing."""
+    request = {"type": "mcp_approval_request", "id": "mcpr_1", "name": name, "arguments": '{"order_id": "7"}'}
+    answer = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
+    user = {"role": "user", "content": "x"}
+    body = {"model": "acme/sales", "input": [user, request, answer]}
+    assert (await sales.ask("POST", "/v1/responses", json=body))[0] == 200
+    assert tools.requests == []
+    body["input"] = [user, answer]
+    status, reply = await sales.ask("POST", "/v1/responses", json=body)
+    assert (status, reply["error"]["param"]) == (400, "input[1]")
+
+
+async def test_a_key_that_is_moved_to_another_origin_stays_here(
+    sales: Stack, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """Whoever syncs without a key cannot know; the runtime refuses, and the last good version serves."""
+    file = sales.root / "acme/sales.yaml"
+    async with ToolServer() as thief:
+        file.write_text(file.read_text().replace(f"{tools.url}/orders", f"{thief.url}/orders"))
+        keyless = Reconciler(Checker(default_catalog(), Opener(Identities(), None)), sales.database)
+        await replace(sales, reconciler=keyless).sync()
+        vendor.script = [[LOOK], ["Done."]]
+        await chat(sales)
+        assert thief.requests == []
+        assert tools.last.path == "/orders/123456"
+    _, agent = await sales.get("/api/agents/acme~sales")
+    assert (agent["condition"]["type"], agent["condition"]["reason"]) == ("Degraded", "SecretDestination")
+    assert agent["tools"][0]["auth_token"] == "**********"
+    assert KEY not in json.dumps(agent)
+
+
+async def test_an_editor_runs_a_tool_by_hand(sales: Stack, tools: ToolServer) -> None:
+    """One that asks for consent as well; the audit has who, which and how it ended, and no argument."""
+    path = "/api/agents/acme~sales/tools"
+    ran = []
+    for name, arguments in (
+        ("order_status", {"order_id": "1"}),
+        ("refund", {"order_id": "7"}),
+        ("refund", {}),
+    ):
+        status, reply = await sales.ask("POST", f"{path}/{name}", json={"arguments": arguments})
+        assert status == 200
+        ran.append((reply["name"], reply["outcome"]))
+    assert ran == [("order_status", "ok"), ("refund", "ok"), ("refund", "invalid_arguments")]
+    assert [one.path for one in tools.requests] == ["/orders/1", "/refunds"]
+    _, page = await sales.get("/api/audit")
+    found = [(one["action"], one["path"], one["code"]) for one in page["items"]]
+    assert ("run-tool", "tools/refund", "invalid_arguments") in found
+    assert len(found) == 3
+    assert (await sales.ask("POST", f"{path}/nothing", json={}))[0] == 404
+    assert (await sales.ask("POST", f"{path}/open_page", json={}))[0] == 400
+
+
+async def test_a_probe_sends_what_changes_nothing(
+    stack: Stack, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """A GET whose parameters have examples or defaults; nothing else is called."""
+    text = vendor_manifest(vendor.url) + (
+        f"tools:\n  - name: ping\n    http: {{url: '{tools.url}/ping'}}\n"
+        "  - name: look\n"
+        "    parameters: {id: {type: string, examples: ['7']}, lang: {type: string, default: en}}\n"
+        f"    http: {{url: '{tools.url}/look/{{id}}'}}\n"
+        f"  - name: gone\n    http: {{url: '{tools.url}/bad/status/404'}}\n"
+        "  - name: other\n    parameters: {id: {type: string}}\n"
+        f"    http: {{url: '{tools.url}/other/{{id}}'}}\n"
+        f"  - name: post\n    http: {{url: '{tools.url}/post', method: POST}}\n"
+    )
+    stack.write("acme/sales.yaml", text, sealed=True)
+    await stack.sync()
+    _, verdict = await stack.ask("POST", "/api/agents/acme~sales/test")
+    found = {one["at"]: (one["ok"], one["reason"]) for one in verdict["providers"]}
+    assert found == {
+        "llm": (True, ""), "tools.ping": (True, ""), "tools.look": (True, ""),
+        "tools.gone": (False, "failed"),
+    }  # fmt: skip
+    assert {one.path for one in tools.requests} == {"/ping", "/look/7", "/bad/status/404"}
+
+
+async def test_a_tool_s_key_is_nowhere_else(
+    sales: Stack, vendor: OpenAIServer, tools: ToolServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in the log, the database, the page of metrics, a reply, nor an error, whatever the tool does."""
+    caplog.set_level("DEBUG")
+    tools.answers["/orders/123456"] = {"you": f"Bearer {KEY}"}
+    for fault in (None, Fault.UNAUTHORIZED, Fault.REDIRECT, Fault.BROKEN):
+        tools.fault = fault
+        vendor.script = [[LOOK], ["Done."]] * 2
+        await chat(sales)
+        await sales.ask(
+            "POST", "/api/agents/acme~sales/tools/order_status", json={"arguments": {"order_id": "1"}}
+        )
+    async with sales.client.get(f"{sales.url}/metrics") as reply:
+        seen = await reply.text()
+    async with sales.database.transaction() as connection:
+        tables = await connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        for (name,) in await tables.fetchall():
+            query = sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(name))
+            seen += str(await (await connection.execute(query)).fetchall())
+    assert base64.b64encode(KEY.encode()[:24]).decode() not in seen
+    assert KEY.encode().hex() not in seen
+    assert KEY not in seen
+    assert KEY not in caplog.text
+    assert KEY not in json.dumps([one.body for one in vendor.requests])
+    assert all(KEY in str(one.headers) for one in tools.requests if one.path.startswith("/orders"))
