@@ -20,13 +20,11 @@ from hypothesis import settings as hypothesis_settings
 from agentsd.store.database import Database
 from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade_schema
-from tests.databases import DatabasePool, create_database, drop_database, url_with
+from tests.databases import FAST, DatabasePool, create_database, drop_database, url_with
 
 hypothesis_settings.register_profile("suite", deadline=None, derandomize=True)  # never red by chance
 hypothesis_settings.register_profile("search", deadline=None)  # pytest --hypothesis-profile=search
 hypothesis_settings.load_profile("suite")
-
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 
 @pytest.fixture(scope="session")

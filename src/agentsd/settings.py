@@ -146,6 +146,11 @@ class Settings(BaseModel):
     max_requests_per_owner: int = Field(
         default=1024, ge=0, description="Requests, streams and calls at a time of one owner; 0: no limit."
     )
+    max_calls: int = Field(
+        default=100,
+        ge=0,
+        description="Calls at a time; a further one is refused, so that none is late; 0: no limit.",
+    )
     max_works_per_owner: int = Field(
         default=32, ge=0, description="Writes, dry runs, plans and diffs at a time of one owner; 0: no limit."
     )

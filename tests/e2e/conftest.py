@@ -10,6 +10,7 @@ from tempfile import mkdtemp
 import pytest
 
 from agentsd.store.embedded.server import EmbeddedPostgres
+from tests.databases import copy_data_folder
 from tests.e2e.checkout import Checkout
 from tests.e2e.client import Client
 from tests.e2e.home import Home
@@ -50,6 +51,7 @@ async def client() -> AsyncIterator[Client]:
 async def postgres(home: Home) -> AsyncIterator[EmbeddedPostgres]:
     """A server of the test's own, to be killed; not started yet."""
     # What was committed outlives a kill of the server, if not one of the machine.
+    await asyncio.to_thread(copy_data_folder, home.root / "own")
     server = EmbeddedPostgres(home.root / "own", settings={"fsync": "off"})
     yield server
     await asyncio.to_thread(server.stop)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import agentsd
+from tests.databases import copy_data_folder
 from tests.e2e.processes import Done, Process, end_postgres
 from tests.runtime.world import Keys
 
@@ -42,7 +43,9 @@ class Home:
             "SOPS_AGE_KEY": keys.identity,
         }
         self.before: Callable[[], None] | None = None  # see ``Process.start``
-        self.fork = True  # False where the interpreter's start is what is tested: see ``tests.e2e.forks``
+        # False where the start is what is tested: that of the interpreter (see ``tests.e2e.forks``), and of
+        # Postgres without data.
+        self.fork = True
         self.processes: list[Process] = []
 
     def clone(self) -> None:
@@ -93,6 +96,9 @@ class Home:
         return await self._serving("serve", *arguments, **{"AGENTSD_DATABASE_URL": url, **env})
 
     async def _serving(self, command: str, *arguments: str, **env: str) -> tuple[Process, str]:
+        first = not [*self.root.glob(f"{self.data.name}*")]
+        if first and self.fork and "AGENTSD_DATABASE_URL" not in {**self.env, **env}:
+            await asyncio.to_thread(copy_data_folder, self.data)
         process = await self.start(command, "--port", "0", *arguments, **env)
         return process, await process.url()
 

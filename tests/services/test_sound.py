@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
-import weakref
 from array import array
 
 import pytest
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentsd.audio import g711
 from agentsd.audio.resampler import Resampler, measure_milliseconds
-from agentsd.audio.vad import RATE, DetectorPool, VoiceDetector
+from agentsd.audio.vad import RATE, VoiceDetector
 from agentsd.core.manifest.turn import Turn
 from agentsd.services.voicebot.speech_detector import SpeechDetector, SpeechSlice
 from agentsd.services.voicebot.turn_detection import SpeechEnd, SpeechStart
@@ -88,41 +86,6 @@ def test_detectors_share_nothing() -> None:
     one, other = VoiceDetector(), VoiceDetector()
     list(other.probabilities(silence(1, RATE)))
     assert list(one.probabilities(spoken(RATE))) == alone
-
-
-async def test_a_detector_passes_from_call_to_call_and_remembers_nothing() -> None:
-    """The second call gets the first one's detector, which hears as a new one does."""
-    pool = DetectorPool()
-    one = await pool.take()
-    list(one.probabilities(spoken(RATE)[:9001]))
-    pool.give_back(one)
-    other = await pool.take()
-    assert other is one
-    assert list(other.probabilities(spoken(RATE))) == list(VoiceDetector().probabilities(spoken(RATE)))
-
-
-async def test_detectors_that_nobody_uses_are_freed() -> None:
-    """Those beyond the bound at once, the others after their time."""
-    pool = DetectorPool(idle_max=1, idle_seconds=0.05)
-    taken = [await pool.take() for _ in range(2)]
-    left = [weakref.ref(one) for one in taken]
-    while taken:
-        pool.give_back(taken.pop())
-    assert len(pool) == 1
-    async with asyncio.timeout(10):
-        while any(one() for one in left):
-            await asyncio.sleep(0.01)
-
-
-async def test_a_detector_that_was_asked_for_in_vain_is_kept() -> None:
-    """A call that ends while its detector is loaded leaves it to the next one."""
-    pool = DetectorPool()
-    asking = asyncio.create_task(pool.take())
-    await asyncio.sleep(0)
-    asking.cancel()
-    async with asyncio.timeout(10):
-        while not len(pool):
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import aiohttp
 
-from agentsd.audio.vad import DETECTOR_IDLE_SECONDS
 from tests.bench.fleet import Fleet
 from tests.bench.processes import Server, up, workspace
 from tests.bench.voice import manifest_of, vendor_servers
@@ -59,7 +58,6 @@ async def _measure(server: Server, calls: int, every: int) -> list[Memory]:
         for first in range(0, calls, every):
             await _calls(client, server.url, range(first, min(first + every, calls)))
             table.append(await _memory(server, min(first + every, calls)))
-        await asyncio.sleep(DETECTOR_IDLE_SECONDS)
         table.append(await _memory(server, calls))
         return table
 

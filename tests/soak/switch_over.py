@@ -22,7 +22,7 @@ import psycopg
 
 from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade_schema
-from tests.conftest import FAST
+from tests.databases import FAST
 from tests.e2e.client import Broken, Client
 from tests.e2e.home import Home, echo
 from tests.e2e.processes import until

@@ -23,7 +23,7 @@ from agentsd.store.embedded import os_account as accounts
 from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.listener import VERSIONS_CHANNEL, Listener, Notification
 from agentsd.store.migrations import upgrade_schema
-from tests.conftest import FAST
+from tests.databases import FAST
 from tests.e2e.processes import until
 from tests.store.test_leader_election import bid
 from tests.store.test_listener import following

@@ -318,3 +318,37 @@ async def test_a_key_of_a_fallback_is_typed_as_a_key(visit: Visit, site: Site) -
     await page.wait_for_url("**/ui/agent?agent=fallen")
     (fallback,) = opened(site, "fallen.yaml")["llm"]["fallback"]
     assert (fallback["provider"], fallback["api_key"]) == ("mistral.ai", OTHER)
+
+
+async def test_variables_and_hand_offs_are_edited_as_json(visit: Visit, site: Site) -> None:
+    """They are shown as they are; what is removed within one of them is removed in the file, too."""
+    head = "name: {0}\nllm: {{provider: echo.local}}\n"
+    commit(site, "desk/back.yaml", head.format("Back"))
+    commit(
+        site,
+        "desk/front.yaml",
+        head.format("Front")
+        + "variables:\n  who: {type: string, max_length: 80, default: you}\n"
+        + "  gone: {type: boolean, default: true}\n"
+        + "on_error: {say: Sorry., then: hang_up}\n",
+    )
+    page = await at_form(visit, site, "desk~front")
+    await page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    variables = field(page, "variables").get_by_role("textbox")
+    shown = json.loads(await variables.input_value())
+    assert shown["who"] == {"type": "string", "max_length": 80, "default": "you"}
+    await expect(field(page, "on_error.say").get_by_role("textbox")).to_have_value("Sorry.")
+    await variables.fill("[]")
+    await page.get_by_role("button", name="Review and save").click()
+    await expect(field(page, "variables").locator(".error")).to_contain_text("JSON object")
+    await variables.fill('{"who": {"type": "string", "default": "you"}}')
+    await field(page, "overrides").get_by_role("textbox").fill("language\ntemperature")
+    handoff = '[{"to": "desk/back", "when": "anything else"}]'
+    await field(page, "handoff").get_by_role("textbox").fill(handoff)
+    await page.get_by_role("button", name="Review and save").click()
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await page.wait_for_url("**/ui/agent?agent=desk~front")
+    saved = yaml.safe_load(site.read("desk/front.yaml"))
+    assert saved["variables"] == {"who": {"type": "string", "default": "you"}}
+    assert (saved["overrides"], saved["on_error"]["then"]) == (["language", "temperature"], "hang_up")
+    assert saved["handoff"] == json.loads(handoff)

@@ -7,6 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
+
+from agentsd.web.middleware import quota
 
 
 def program() -> str:
@@ -19,10 +22,16 @@ def program() -> str:
 
 @contextmanager
 def redis(folder: Path) -> Iterator[str]:
-    """Its URL, while it runs. The same folder gives the same URL again."""
+    """Its URL, while it runs; it has the time to answer that a busy machine needs.
+
+    The same folder gives the same URL again.
+    """
     socket = folder / "redis.sock"
     command = [program(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with (
+        patch.object(quota, "REDIS_TIMEOUT_SECONDS", 60.0),
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
         assert process.stdout is not None
         try:
             for line in process.stdout:

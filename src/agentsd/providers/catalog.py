@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -157,6 +158,7 @@ def _format_problem(section: str, detail: Mapping[str, Any]) -> str:
     return f"{where}: {str(detail['type']).replace('_', ' ')}"
 
 
+@cache
 def default_catalog() -> Catalog:
     """Return the catalog of all built-in vendors."""
     return Catalog(

@@ -17,6 +17,7 @@ from agentsd.core.names import quote_word
 from agentsd.core.text.messages import join_system, split_leading_system
 from agentsd.providers.base import LLM, LiveAgent
 from agentsd.services.tools.events import EVENT_KEY
+from agentsd.services.tools.offer import make_offer
 from agentsd.services.tools.rounds import open_rounds
 from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.variables import bind_agent, drop_values
@@ -60,12 +61,13 @@ async def complete_chat(
 ) -> dict[str, Any]:
     """Return one whole ``chat.completion``. ``body`` is that of ``/v1/chat/completions``.
 
-    Tools of the agent are run on the way; ``tools`` then contains what happened. Raises ``InvalidChat``,
+    Tools of the agent are run on the way; ``tools`` then contains what happened. An answer that was handed
+    over is only the first agent's part (``services.handover``). Raises ``InvalidChat``,
     ``AgentUnavailable`` and ``ProviderError``.
     """
     llm, agent = _require_llm(agent), bind_agent(agent, body.get("metadata"))
     request = _make_request(agent, body, stream=False)
-    rounds = open_rounds(agent, llm, request, tools) if agent.tools else None
+    rounds = open_rounds(agent, llm, request, tools) if _has_tools(agent, tools) else None
     answer = await (rounds.complete() if rounds else llm.complete(request))
     return _rename_reply(answer, agent.slug, _make_completion_id(), int(time.time()), "chat.completion")
 
@@ -82,7 +84,7 @@ def stream_chat(
     llm, agent = _require_llm(agent), bind_agent(agent, body.get("metadata"))
     request = _make_request(agent, body, stream=True)
     wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
-    rounds = open_rounds(agent, llm, request, tools) if agent.tools else None
+    rounds = open_rounds(agent, llm, request, tools) if _has_tools(agent, tools) else None
     upstream = rounds.stream() if rounds else llm.stream(request)
     return _stream_chunks(upstream, agent.slug, wants_usage=wants_usage)
 
@@ -97,6 +99,17 @@ async def _stream_chunks(
             # without choices it is an event, or usage, which is sent on request only
             if chunk.get("choices") or wants_usage or EVENT_KEY in chunk:
                 yield _rename_reply(chunk, slug, own_id, created, "chat.completion.chunk")
+
+
+def check_request(agent: LiveAgent, body: Mapping[str, Any]) -> None:
+    """Raise what ``stream_chat`` raises at once, for a request that is made later."""
+    _require_llm(agent)
+    make_offer(agent.tools, _make_request(agent, body, stream=True))
+
+
+def _has_tools(agent: LiveAgent, tools: ToolTurn | None) -> bool:
+    """Return whether a turn may have several rounds."""
+    return bool(agent.tools) or (tools is not None and tools.switch is not None)
 
 
 def _require_llm(agent: LiveAgent) -> LLM:

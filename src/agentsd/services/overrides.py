@@ -138,6 +138,18 @@ def apply_overrides(
     return {**body, "messages": [one for one in listed if not _is_system(one)]} if listed else body
 
 
+def restrict_body(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the chat ``body`` as far as ``agent`` leaves it to clients: for one that takes over.
+
+    The client asked another agent, which allowed it.
+    """
+    policy = OverridePolicy.of(agent)
+    kept = {name: value for name, value in body.items() if policy.accepts(name, value)}
+    if not policy.allows("instructions") and isinstance(kept.get("messages"), list):
+        kept["messages"] = [one for one in kept["messages"] if not _is_system(one)]
+    return kept
+
+
 def refuse_override(param: str, part: Override) -> OverrideRefused:
     """Return the error for a field that changes what the manifest does not leave to clients."""
     hint = f"leave it out; the agent's manifest may list {part} in overrides"

@@ -32,6 +32,8 @@ MAX_BODY = 8 << 20
 """Bytes of a request's body, decompressed; conversations with pictures are large."""
 MAX_UPLOAD = 25 << 20
 """Bytes of a recording; OpenAI's own limit."""
+MAX_CALLS = 100
+"""Calls at a time: fewer than one core serves in time (docs/voice.md, "Capacity")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class AppContext:
     max_body: int = MAX_BODY
     max_upload: int = MAX_UPLOAD
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    max_calls: int = MAX_CALLS
     guards: Policies = field(default_factory=Policies)
     writeback: WriteBack | None = None  # None: this server writes no files
     recordings: RecordingLimits = field(default_factory=RecordingLimits)

@@ -26,7 +26,7 @@ from agentsd.store.migrations import upgrade_schema
 from agentsd.store.queries import replicas
 from agentsd.supervisor import Supervisor
 from agentsd.telemetry import Metrics
-from tests.conftest import FAST
+from tests.databases import FAST, copy_data_folder
 from tests.runtime.conftest import Sealed
 from tests.runtime.world import Keys, World, following, new_registry, serves, tampered, until
 
@@ -234,6 +234,7 @@ async def test_an_agent_opened_without_the_store_is_checked_again_when_it_is_bac
 def own_postgres() -> Iterator[EmbeddedPostgres]:
     """A server that may be killed."""
     folder = Path(mkdtemp(prefix="agentsd-pg-"))
+    copy_data_folder(folder / "data")
     server = EmbeddedPostgres(folder / "data", settings={**FAST, "synchronous_commit": "on"})
     try:
         yield server

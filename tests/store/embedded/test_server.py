@@ -27,6 +27,7 @@ from agentsd.store.embedded.server import (
     attach_server,
     choose_default_data_dir,
 )
+from tests.databases import copy_data_folder
 
 HOLDER = """
 import sys
@@ -44,6 +45,13 @@ def data_dir() -> Iterator[Path]:
     yield folder / "data"
     end(folder / "data")
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def used_dir(data_dir: Path) -> Path:
+    """The same, with the data of a server that was stopped."""
+    copy_data_folder(data_dir)
+    return data_dir
 
 
 def end(data: Path) -> None:
@@ -99,14 +107,14 @@ def test_data_survives_a_restart(data_dir: Path) -> None:
     again.stop()
 
 
-def test_others_attach_and_leave_it_running(data_dir: Path) -> None:
+def test_others_attach_and_leave_it_running(used_dir: Path) -> None:
     """``attach_server`` gives the URL while a server runs, and None before and after."""
-    assert attach_server(data_dir) is None
-    server = EmbeddedPostgres(data_dir)
+    assert attach_server(used_dir) is None
+    server = EmbeddedPostgres(used_dir)
     url = server.start()
     code = "import sys; from pathlib import Path; from agentsd.store.embedded.server import attach_server; "
     shown = subprocess.run(
-        [sys.executable, "-c", code + "print(attach_server(Path(sys.argv[1])))", str(data_dir)],
+        [sys.executable, "-c", code + "print(attach_server(Path(sys.argv[1])))", str(used_dir)],
         capture_output=True,
         text=True,
         check=True,
@@ -114,71 +122,71 @@ def test_others_attach_and_leave_it_running(data_dir: Path) -> None:
     assert shown.stdout.strip() == url
     assert ask(url, "SELECT 1") == 1
     server.stop()
-    assert attach_server(data_dir) is None
+    assert attach_server(used_dir) is None
 
 
-def test_a_second_one_is_told_who_holds_the_folder(data_dir: Path) -> None:
+def test_a_second_one_is_told_who_holds_the_folder(used_dir: Path) -> None:
     """The error names the pid; the first one is not disturbed, and its orderly end stops the server."""
-    process, url = holder(data_dir)
+    process, url = holder(used_dir)
     with pytest.raises(ConfigError, match=f"process {process.pid}"):
-        EmbeddedPostgres(data_dir).start()
+        EmbeddedPostgres(used_dir).start()
     assert ask(url, "SELECT 1") == 1
     ended(process)
-    assert attach_server(data_dir) is None
-    free = EmbeddedPostgres(data_dir)
+    assert attach_server(used_dir) is None
+    free = EmbeddedPostgres(used_dir)
     free.start()
     free.stop()
 
 
-def test_the_orphan_of_a_killed_process_is_adopted_and_stopped(data_dir: Path) -> None:
+def test_the_orphan_of_a_killed_process_is_adopted_and_stopped(used_dir: Path) -> None:
     """kill -9 leaves the server running and the folder free; the next one takes it over, and stops it."""
-    process, url = holder(data_dir)
+    process, url = holder(used_dir)
     ask(url, "CREATE TABLE kept AS SELECT 7 AS x")
-    pid = server_pid(data_dir)
+    pid = server_pid(used_dir)
     process.kill()
     ended(process)
-    assert attach_server(data_dir) == url
-    heir = EmbeddedPostgres(data_dir)
+    assert attach_server(used_dir) == url
+    heir = EmbeddedPostgres(used_dir)
     assert heir.start() == url
-    assert server_pid(data_dir) == pid
+    assert server_pid(used_dir) == pid
     assert heir.alive()
     assert ask(url, "SELECT x FROM kept") == 7
     heir.stop()
     assert not heir.alive()
-    assert attach_server(data_dir) is None
+    assert attach_server(used_dir) is None
 
 
-def test_a_killed_server_starts_again_on_its_stale_files(data_dir: Path) -> None:
+def test_a_killed_server_starts_again_on_its_stale_files(used_dir: Path) -> None:
     """kill -9 of Postgres leaves a pid file and a socket; what was committed is still there."""
-    first = EmbeddedPostgres(data_dir)
+    first = EmbeddedPostgres(used_dir)
     url = first.start()
     ask(url, "CREATE TABLE kept AS SELECT 7 AS x")
-    os.kill(server_pid(data_dir), signal.SIGKILL)
+    os.kill(server_pid(used_dir), signal.SIGKILL)
     first.stop()
-    assert (data_dir / "postmaster.pid").exists()
-    assert attach_server(data_dir) is None
-    second = EmbeddedPostgres(data_dir)
+    assert (used_dir / "postmaster.pid").exists()
+    assert attach_server(used_dir) is None
+    second = EmbeddedPostgres(used_dir)
     assert ask(second.start(), "SELECT x FROM kept") == 7
     second.stop()
 
 
-async def test_the_supervisor_brings_a_killed_server_back(data_dir: Path) -> None:
+async def test_the_supervisor_brings_a_killed_server_back(used_dir: Path) -> None:
     """Under a running program, at the same URL, twice; and it does not fight an orderly stop."""
-    server = EmbeddedPostgres(data_dir)
+    server = EmbeddedPostgres(used_dir)
     url = server.start()
     guard = asyncio.create_task(server.supervise(every_seconds=0.01))
     for _ in range(2):
-        before = server_pid(data_dir)
+        before = server_pid(used_dir)
         os.kill(before, signal.SIGKILL)
         async with asyncio.timeout(20):
-            while attach_server(data_dir) is None or server_pid(data_dir) == before:
+            while attach_server(used_dir) is None or server_pid(used_dir) == before:
                 await asyncio.sleep(0.02)
         assert ask(url, "SELECT 1") == 1
     server.stop()
     await asyncio.sleep(0.05)
     guard.cancel()
     await asyncio.gather(guard, return_exceptions=True)
-    assert attach_server(data_dir) is None
+    assert attach_server(used_dir) is None
 
 
 def test_an_initdb_that_was_cut_off_leaves_no_trace(data_dir: Path) -> None:
@@ -304,13 +312,13 @@ def test_folders_that_are_not_ours_are_left_alone(data_dir: Path) -> None:
         EmbeddedPostgres(data_dir).start()
 
 
-async def test_a_wrong_password_is_called_one(data_dir: Path) -> None:
+async def test_a_wrong_password_is_called_one(used_dir: Path) -> None:
     """28P01, which libpq reports as text only: refused, with the hint where to correct it."""
-    server = EmbeddedPostgres(data_dir)
+    server = EmbeddedPostgres(used_dir)
     url = server.start()
     try:
         ask(url, "CREATE ROLE guarded LOGIN PASSWORD 'right'")
-        rules = data_dir / "pg_hba.conf"
+        rules = used_dir / "pg_hba.conf"
         rules.write_text("local all guarded scram-sha-256\n" + rules.read_text())
         ask(url, "SELECT pg_reload_conf()")
         database = Database(url.replace("//postgres", "//guarded:hunter2-canary"))

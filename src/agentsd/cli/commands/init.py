@@ -77,7 +77,7 @@ def init_command(folder: Path, ci: str, key: Path | None) -> None:
 
 def _load_texts(ci: str) -> dict[str, bytes]:
     """Return everything but the rules, by path; ``support.yaml`` still in plain text."""
-    from agentsd.control.validation.schema import ManifestSchemas
+    from agentsd.control.validation.schema import share_schemas
 
     source = files("agentsd.cli") / "scaffold"
     chosen = dict(_TEMPLATES)
@@ -89,7 +89,7 @@ def _load_texts(ci: str) -> dict[str, bytes]:
         texts[path] = texts[path].replace(b"id: ID\n", f"id: {uuid4()}\n".encode())
     if _INSTALL in texts:
         texts[_INSTALL] = texts[_INSTALL].replace(b"pinned=''", f"pinned='{find_source()}'".encode())
-    schemas = {f"schemas/{name}": text.encode() for name, text in ManifestSchemas(make_catalog()).files()}
+    schemas = {f"schemas/{name}": text.encode() for name, text in share_schemas(make_catalog()).files()}
     return texts | schemas
 
 

@@ -27,9 +27,9 @@ def schema_command(write_to: Path | None, check_in: Path | None) -> None:
       agentsd schema --write schemas    after adding a provider
       agentsd schema --check schemas    in CI
     """
-    from agentsd.control.validation.schema import ManifestSchemas
+    from agentsd.control.validation.schema import share_schemas
 
-    files = dict(ManifestSchemas(make_catalog()).files())
+    files = dict(share_schemas(make_catalog()).files())
     if write_to:
         _write_schemas(write_to, files)
     elif check_in:

@@ -205,6 +205,7 @@ async def serve_runtime(
         max_body=settings.max_body,
         max_upload=settings.max_upload,
         keep_alive_seconds=settings.stream_keep_alive,
+        max_calls=settings.max_calls,
         writeback=writeback,
         guards=guards,
         knowledge=knowledge,

@@ -20,7 +20,7 @@ from agentsd.control.validation.layers import (
     make_layer_attachments,
 )
 from agentsd.control.validation.manifest import build_manifest, check_manifest_name
-from agentsd.control.validation.schema import ManifestSchemas
+from agentsd.control.validation.schema import share_schemas
 from agentsd.control.validation.seals import check_seal_form, find_claimed_fields, uncovered_seals
 from agentsd.control.validation.semantics import check_completeness, check_semantics
 from agentsd.control.validation.text_extraction import Extraction, Known, extract_in_worker, recall_passages
@@ -41,7 +41,6 @@ from agentsd.core.manifest import chunks as chunking
 from agentsd.core.manifest.agent import SECTIONS, AgentHead, Manifest
 from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.layers import merge_layers
-from agentsd.core.manifest.schema_validation import Validator
 from agentsd.core.manifest.sections import find_misdirected_secrets, iter_providers
 from agentsd.core.manifest.tool_checks import find_misdirected_tokens
 from agentsd.core.manifest.user import User
@@ -100,7 +99,7 @@ class Checker:
         self._trusted = trusted
         self._limits = limits
         self._require_mac = require_mac
-        self._schemas = ManifestSchemas(catalog)
+        self._schemas = share_schemas(catalog)
         self._layers: dict[
             str, tuple[bytes, CheckResult]
         ] = {}  # by path, with the digest; as many as there are
@@ -126,18 +125,6 @@ class Checker:
     def can_open(self) -> bool:
         """Return whether any key is available."""
         return self._opener.can_open
-
-    @cached_property
-    def _agent(self) -> Validator:
-        return Validator(self._schemas.agent)
-
-    @cached_property
-    def _layer_schema(self) -> Validator:
-        return Validator(self._schemas.layer)
-
-    @cached_property
-    def _user(self) -> Validator:
-        return Validator(self._schemas.user)
 
     def check(
         self,
@@ -263,7 +250,7 @@ class Checker:
             violation = Violation(file.path, "name-reserved", f"{name} is not a known file name", hint)
             return CheckResult(file.path, violations=(violation,))
         document = parsed or parse_document(file.path, file.data)
-        violations = (*self._user.check(document), *check_user(document))
+        violations = (*self._schemas.user_validator.check(document), *check_user(document))
         if filter_errors(violations):
             return CheckResult(file.path, violations=violations)
         return CheckResult(file.path, user=parse_user(document), violations=violations)
@@ -288,7 +275,7 @@ class Checker:
             return CheckResult(file.path, violations=(file.problem,))
         document = parse_document(file.path, file.data)
         violations = [
-            *self._layer_schema.check(document),
+            *self._schemas.layer_validator.check(document),
             *check_own_fields(document),
             *check_seal_form(document),
         ]
@@ -305,7 +292,7 @@ class Checker:
         if broken:
             return CheckResult(file.path, violations=tuple(broken))
         document = merge_layers(own, [one.layer for one in layers if one.layer], self._catalog.destinations)
-        violations = explain_violations(document, self._agent.check(document))
+        violations = explain_violations(document, self._schemas.agent_validator.check(document))
         named = Attached()
         if not violations:
             claimed = find_claimed_fields(document.value)

@@ -8,6 +8,7 @@ anything else may, and then its seal's tag must name the field's own type.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cached_property
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.agent import SECTIONS, AgentHead
+from agentsd.core.manifest.schema_validation import Validator
 from agentsd.core.manifest.sections import FALLBACK
 from agentsd.core.manifest.user import UserFile
 from agentsd.providers.catalog import Catalog
@@ -40,10 +42,25 @@ _SOPS_SCHEMA: Schema = {
 
 
 class ManifestSchemas:
-    """Schemas of one catalog of providers."""
+    """Schemas of one catalog of providers, and their validators."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
+
+    @cached_property
+    def agent_validator(self) -> Validator:
+        """Return the validator of manifests."""
+        return Validator(self.agent)
+
+    @cached_property
+    def layer_validator(self) -> Validator:
+        """Return the validator of layers."""
+        return Validator(self.layer)
+
+    @cached_property
+    def user_validator(self) -> Validator:
+        """Return the validator of ``_user.yaml``."""
+        return Validator(self.user)
 
     @cached_property
     def agent(self) -> Schema:
@@ -64,7 +81,7 @@ class ManifestSchemas:
 
     def _secrets(self, kind: str) -> dict[str, bool]:
         """Return every field that a section may have, and whether it may contain a secret."""
-        models = [vendor.settings for vendor in self._catalog.of(kind).values()]
+        models = [vendor.settings for vendor in self.catalog.of(kind).values()]
         secret = {name for model in models for name in model.secret_fields()}
         return {name: name in secret for model in models for name in model.model_fields}
 
@@ -83,7 +100,7 @@ class ManifestSchemas:
         """
         return {
             name: _inline_definitions(_make_model_schema(vendor.settings))
-            for name, vendor in sorted(self._catalog.of(kind).items())
+            for name, vendor in sorted(self.catalog.of(kind).items())
         }
 
     @staticmethod
@@ -93,7 +110,7 @@ class ManifestSchemas:
 
     def _section(self, kind: str, definitions: Schema) -> Schema:
         """Return one section, chosen by ``provider``; ``if``/``then`` gives editors and errors one branch."""
-        vendors = self._catalog.of(kind)
+        vendors = self.catalog.of(kind)
         branches = []
         for name, schema in self.opened(kind).items():
             key = f"{kind}-{name}"
@@ -132,6 +149,19 @@ class ManifestSchemas:
         """Yield (file name, text) of every schema."""
         for name, schema in (("agent", self.agent), ("layer", self.layer), ("user", self.user)):
             yield f"{name}.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+_SHARED: deque[ManifestSchemas] = deque(maxlen=4)
+
+
+def share_schemas(catalog: Catalog) -> ManifestSchemas:
+    """Return the schemas that this process has made of ``catalog``: to make and compile them takes 0.1 s."""
+    for schemas in _SHARED:
+        if schemas.catalog is catalog:
+            return schemas
+    schemas = ManifestSchemas(catalog)
+    _SHARED.append(schemas)
+    return schemas
 
 
 def make_optional(agent: Schema, fields: Mapping[str, Mapping[str, bool]]) -> Schema:

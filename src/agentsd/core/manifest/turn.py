@@ -46,6 +46,9 @@ class Interrupt(StrictModel):
     ] = True
 
 
+_ENABLED, _DISABLED = Interrupt(), Interrupt(enabled=False)
+
+
 class Idle(StrictModel):
     """Sentence that the agent says when nobody speaks."""
 
@@ -162,7 +165,9 @@ class Turn(StrictModel):
     @property
     def interruption(self) -> Interrupt:
         """Return ``interrupt`` as a value: a bare boolean stands for the defaults."""
-        return self.interrupt if isinstance(self.interrupt, Interrupt) else Interrupt(enabled=self.interrupt)
+        if isinstance(self.interrupt, Interrupt):
+            return self.interrupt
+        return _ENABLED if self.interrupt else _DISABLED
 
 
 class OnError(StrictModel):

@@ -6,6 +6,7 @@ one path segment, one value of the query, one header's value or one value of the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ DECODINGS_MAX = 4
 _QUERY_METHODS = ("GET", "DELETE")
 _SEGMENT_SAFE = "!$&'()*+,;=:@-._~"
 _QUERY_SAFE = "!$'()*,:@-._~"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _HEADER_SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -115,7 +117,7 @@ def _write_plain(value: Any) -> str:
 
 
 def _check_controls(text: str) -> str:
-    if any(ord(one) < 0x20 or 0x7F <= ord(one) < 0xA0 for one in text):
+    if _CONTROL.search(text):
         raise ArgumentRefused("an argument contains a control character")
     return text
 

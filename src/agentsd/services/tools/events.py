@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentsd.core.manifest.handoff import Handoff
 from agentsd.providers.tool import ToolDefinition, ToolResult
 
 EVENT_KEY = "tool_event"
@@ -47,7 +48,18 @@ class ParagraphBegan:
     """
 
 
-ToolEvent = ToolStarted | ToolEnded | ParagraphBegan
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """End of an answer in a call after which the agent ``ref`` goes on.
+
+    Its chunk has one choice with what the first agent says to that.
+    """
+
+    ref: str
+    handoff: Handoff
+
+
+ToolEvent = HandedOver | ToolStarted | ToolEnded | ParagraphBegan
 
 
 def make_event_chunk(event: ToolEvent, text: str = "") -> dict[str, Any]:

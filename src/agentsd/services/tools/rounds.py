@@ -26,6 +26,7 @@ from agentsd.services.tools.events import (
     make_event_chunk,
 )
 from agentsd.services.tools.executor import execute_call, make_content
+from agentsd.services.tools.handoff import drop_handoff_calls
 from agentsd.services.tools.hidden_rounds import HiddenRound
 from agentsd.services.tools.offer import ToolOffer, make_offer, relax_choice
 from agentsd.services.tools.round_calls import RoundAnswer
@@ -47,10 +48,11 @@ def open_rounds(
 
     ``request``: for the vendor. Raises ``InvalidChat``.
     """
-    offer = make_offer(agent.tools, request)
+    turn = turn or ToolTurn()
+    handoffs = turn.switch.make_tools(agent) if turn.switch is not None else ()
+    offer = make_offer((*agent.tools, *handoffs), request)
     if offer is None:
         return None
-    turn = turn or ToolTurn()
     turn.variables = agent.values
     return ToolRounds(agent, llm, offer, request, turn)
 
@@ -91,6 +93,8 @@ class ToolRounds:
             async with aclosing(self._settle_round(one, ended=ended)) as events:
                 async for event in events:
                     yield make_event_chunk(event)
+            if self._hand_over():
+                return
             if ended:
                 break
         yield self._make_last_chunk(one, begun=begun)
@@ -115,13 +119,24 @@ class ToolRounds:
             async with aclosing(self._settle_round(one, ended=ended)) as events:
                 async for _ in events:
                     continue
-            if ended:
+            if self._hand_over() or ended:
                 return self._make_whole(answer, one, calls, texts)
+
+    def _hand_over(self) -> bool:
+        """Return whether another agent takes over after this round; leave it what it needs."""
+        switch = self._turn.switch
+        if switch is None or switch.taken is None:
+            return False
+        tools = self._offer.server.values()
+        names = frozenset(one.definition.name for one in tools if one.definition.kind == "handoff")
+        switch.rounds, switch.usage = drop_handoff_calls(self._hidden, names), self._usage
+        return True
 
     async def _begin_consents(self) -> None:
         """Let what the user was asked in the turn before be done in this one."""
         asks = any(tool.definition.confirm for tool in self._offer.server.values())
-        if asks and self._turn.consents is not None:
+        if asks and self._turn.consents is not None and not self._turn.consents_begun:
+            self._turn.consents_begun = True  # an agent that takes over goes on with the same turn
             try:
                 await self._turn.consents.begin_turn()
             except AgentsdError as error:  # then nothing is granted
@@ -180,6 +195,8 @@ class ToolRounds:
         calls: list[ToolCall] = [call.as_call() for call in one.held] if mixed or not ended else []
         results: dict[str, ToolEnded] = {}
         self._left -= 1
+        if self._turn.switch is not None:
+            self._turn.switch.begin_round(blocked=mixed)
         async with aclosing(self._run_calls(calls)) as events:
             async for event in events:
                 if isinstance(event, ToolEnded):

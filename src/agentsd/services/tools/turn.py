@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from agentsd.providers.tool import ToolDefinition
 from agentsd.services.tools.events import ToolCall, ToolEnded, ToolEvent
+from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.hidden_rounds import HiddenRounds
 from agentsd.services.turn_records.record import ToolUse
 
@@ -35,10 +36,12 @@ class ToolTurn:
 
     variables: Mapping[str, Any] = field(default_factory=dict)  # values of the session
     consents: Consents | None = None  # None: there is no conversation that consent could belong to
+    consents_begun: bool = False
     hidden: HiddenRounds | None = None  # what a client does not see of rounds before its own calls
     approved: tuple[ToolCall, ...] = ()  # run before the model is asked
     keep: Callable[[asyncio.Future[ToolEnded], ToolDefinition], None] | None = None
     """Takes over a call that goes on when the turn is interrupted (``on_interrupt: finish``)."""
+    switch: HandoffSwitch | None = None  # None: no other agent may take over
     events: list[ToolEvent] = field(default_factory=list)
     """What happened, in order; the chunks of a stream carry the same."""
 

@@ -20,6 +20,7 @@ from agentsd.core.text.sentences import find_last_start, has_sentence_end
 from agentsd.core.text.speech_text import SpeechText
 from agentsd.providers.base import TTS, LiveAgent, ProviderEmpty
 from agentsd.providers.resilience.attempts import Attempts, FirstItemLimit
+from agentsd.services.tools.events import EVENT_KEY, HandedOver, get_event
 from agentsd.services.voicebot.answer_gate import AnswerGate, FirstSentence
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
 from agentsd.services.voicebot.events import (
@@ -90,6 +91,7 @@ class Answer:
         self.open = True
         self.broken = False  # the model has failed
         self.usage: Mapping[str, Any] | None = None
+        self.handed_over: HandedOver | None = None  # who is to go on
         self._citations: Sequence[Mapping[str, Any]] = ()
         self._gate = gate
         self._lead_ms = lead_ms  # sound that is sent ahead of its playing; None: as fast as it comes
@@ -337,6 +339,9 @@ class Answer:
                 if has_calls(chunk):
                     await self._gate.wait_open()
                 await self._words(extract_content(chunk), speech, pieces)
+                handed_over = get_event(chunk) if EVENT_KEY in chunk else None
+                if isinstance(handed_over, HandedOver):
+                    self.handed_over = handed_over
                 for event in self._calls.take(chunk) if self.open else ():
                     await self._gate.put(event)
         for event in self._calls.end(whole=True) if self.open else ():

@@ -162,7 +162,7 @@ class Call:
     async def switch(self, ref: str) -> None:
         """Use another agent from the next turn on. Raises ``AgentNotFound`` and ``AgentUnavailable``."""
         async with self.runner.leases.lease(ref) as agent:
-            self._setup.ref = ref
+            self._setup.ref, self.runner.handed_to = ref, None
             self.serving.change(agent)
 
     async def feed(self, pcm: bytes) -> None:

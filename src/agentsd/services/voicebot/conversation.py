@@ -43,6 +43,7 @@ class ConversationItem:
     call_id: str = ""
     name: str = ""  # of the tool
     whole: bool = True  # False for a call whose arguments did not come
+    hidden: bool = False  # from models: it was before a hand-off that does not carry it
     extra: Mapping[str, Any] = field(default_factory=dict)  # what a vendor adds to a call, and wants back
 
 
@@ -51,6 +52,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self._items: list[ConversationItem] = []
+        self._notes = ""  # in place of what is hidden
         self.size = 0  # bytes of memory that the texts held when items were last added, removed or completed
 
     @property
@@ -107,8 +109,22 @@ class Conversation:
         return any(item.kind == "call" and item.call_id == call_id for item in self._items)
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return the items as messages of a chat completion."""
-        return make_messages(self._items)
+        """Return the items as messages of a chat completion, with notes in place of those that are hidden."""
+        notes = [{"role": "user", "content": self._notes}] if self._notes else []
+        return [*notes, *make_messages([item for item in self._items if not item.hidden])]
+
+    def hide_before(self, first: ConversationItem | None, notes: str = "") -> None:
+        """Hide what is before an item, or everything (None), from models; ``notes`` take its place."""
+        self._notes = notes
+        for item in self._items:
+            if item is first:
+                return
+            item.hidden = True
+
+    def find_question(self, count: int = 1) -> ConversationItem | None:
+        """Return the ``count``-th newest words of the caller; None where there are not so many."""
+        said = [item for item in self._items if item.role == "user" and item.kind == "message" and item.text]
+        return said[-count] if len(said) >= count else None
 
 
 def make_messages(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:

@@ -42,7 +42,8 @@ class EchoGuard:
     def __init__(self) -> None:
         self.known = False  # an echo was recognised in this call
         self._played: deque[tuple[float, Any]] = deque()  # (when it begins to play, samples)
-        self._heard: deque[tuple[Samples, float]] = deque()  # (samples, when they ended)
+        self._heard: deque[tuple[bytes, int]] = deque()  # (sound, its rate): reduced when it is compared
+        self._heard_seconds = self._heard_ended = 0.0
 
     def add_played(self, pcm: bytes, ms: float, starts: float) -> None:
         """Add sound that lasts ``ms`` and begins to play at ``starts``."""
@@ -53,9 +54,12 @@ class EchoGuard:
 
     def add_heard(self, pcm: bytes, rate: int, at: float) -> None:
         """Add sound of the microphone at ``rate`` that ended at ``at``."""
-        self._heard.append((_reduce_rate(pcm, rate), at))
-        while sum(len(samples) for samples, _ in self._heard) > (HEARD_SECONDS + 0.05) * RATE:
-            self._heard.popleft()
+        self._heard.append((pcm, rate))
+        self._heard_seconds += len(pcm) / (SAMPLE_BYTES * rate)
+        self._heard_ended = at
+        while self._heard_seconds > HEARD_SECONDS + 0.05:
+            oldest, its_rate = self._heard.popleft()
+            self._heard_seconds -= len(oldest) / (SAMPLE_BYTES * its_rate)
         horizon = at - HEARD_SECONDS - LAG_SECONDS_MAX - 1
         while self._played and self._played[0][0] + len(self._played[0][1]) / RATE < horizon:
             self._played.popleft()
@@ -66,11 +70,12 @@ class EchoGuard:
 
         if not self._heard or not self._played:
             return False
-        heard = np.concatenate([samples for samples, _ in self._heard])[-int(HEARD_SECONDS * RATE) :]
+        pieces = [_reduce_rate(pcm, rate) for pcm, rate in self._heard]
+        heard = np.concatenate(pieces)[-int(HEARD_SECONDS * RATE) :]
         amplitude = float(np.sqrt(np.mean(heard * heard)))
         if len(heard) < HEARD_SECONDS_MIN * RATE or amplitude < SILENCE:
             return False
-        ended = self._heard[-1][1]
+        ended = self._heard_ended
         played = self._find_played(ended - len(heard) / RATE - LAG_SECONDS_MAX, ended + MARGIN_SECONDS)
         likeness, loudness = _correlate(heard, played)
         found = likeness >= LIKENESS and amplitude <= LOUDNESS_MAX * loudness

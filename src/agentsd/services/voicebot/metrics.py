@@ -22,6 +22,9 @@ class VoiceMetrics:
         registry = metrics.registry
         self.open = 0  # calls
         self._calls = Gauge("agentsd_calls", "Calls in progress.", registry=registry)
+        self.refused = Counter(
+            "agentsd_calls_refused", "Calls refused because as many as allowed were open.", registry=registry
+        )
         self.answers = Counter("agentsd_call_answers", "Answers by outcome.", ["status"], registry=registry)
         self.barge_ins = Counter(
             "agentsd_call_barge_ins", "Answers that a caller interrupted by speaking.", registry=registry

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from agentsd.audio import vad
-from agentsd.audio.resampler import SAMPLE_BYTES, Resampler
+from agentsd.audio.resampler import SAMPLE_BYTES
+from agentsd.audio.speech_resampler import SpeechResampler, write_samples
 from agentsd.core.manifest.turn import Turn
 from agentsd.services.voicebot.turn_detection import (
     CONFIRM_FRAMES,
@@ -61,7 +62,7 @@ class SpeechDetector:
         self._detector: vad.VoiceDetector | None = detector
         self._make_judge = make_judge
         self._judge: TurnJudge | None = None  # where a model decides
-        self._resampler = Resampler(rate, vad.RATE, "LQ")
+        self._resampler = SpeechResampler(rate, vad.RATE)
         self._slice = rate * vad.FRAME_MS // 1000 * SAMPLE_BYTES
         self._before: deque[bytes] = deque()
         self._state = DetectionState()
@@ -114,16 +115,14 @@ class SpeechDetector:
 
     @classmethod
     async def open(cls, rate: int, turn: Turn) -> SpeechDetector:
-        """Return one with a voice detector of its own, until ``close``."""
-        return cls(await vad.DETECTORS.take(), rate, turn)
+        """Return one with a voice detector of its own."""
+        return cls(await vad.open_detector(), rate, turn)
 
     def close(self) -> None:
-        """Give the voice detector back. Nothing is heard from now on."""
-        detector, self._detector = self._detector, None
+        """Hear nothing from now on."""
+        self._detector = None
         if self._judge is not None:
             self._judge.forget()
-        if detector is not None:
-            vad.DETECTORS.give_back(detector)
 
     def slices(self, pcm: bytes) -> Iterator[bytes]:
         """Cut ``pcm`` into about one frame each: what ``hear`` takes."""
@@ -161,8 +160,8 @@ class SpeechDetector:
         sound = self._resampler.take(pcm)
         judge = self._find_judge()
         if judge is not None:
-            judge.hear(sound, speaking=self.speaking)
-        for probability in self._detector.probabilities(sound):
+            judge.hear(write_samples(sound), speaking=self.speaking)
+        for probability in self._detector.hear(sound):
             heard = self._weigh(probability, self._detector.level)
             self._state, signal = advance_state(self._state, heard, self.turn, self._frames_ms)
             if judge is not None:

@@ -7,7 +7,7 @@ levels a voice trails off.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agentsd.audio.vad import FRAME_MS
 from agentsd.core.manifest.turn import Turn
@@ -54,26 +54,29 @@ def advance_state(
 
     ``wait_ms`` of silence end speech; ``turn.silence_ms`` where it is None.
     """
-    state = replace(state, frames=state.frames + 1)
     if state.began is None:
         return _advance_in_silence(state, probability, turn)
-    return _advance_in_speech(state, probability, turn, turn.silence_ms if wait_ms is None else wait_ms)
+    wait_ms = turn.silence_ms if wait_ms is None else wait_ms
+    return _advance_in_speech(state, state.began, probability, turn, wait_ms)
 
 
 def _advance_in_silence(state: DetectionState, probability: float, turn: Turn) -> DetectionStep:
+    frames = state.frames + 1
     loud = state.loud + 1 if probability >= turn.threshold else 0
     if loud < CONFIRM_FRAMES:
-        return replace(state, loud=loud), None
-    began = state.frames - loud
+        return DetectionState(frames, loud), None
+    began = frames - loud
     at_ms = max(0, began * FRAME_MS - turn.prefix_padding_ms)
-    return replace(state, loud=0, quiet=0, began=began), SpeechStart(at_ms)
+    return DetectionState(frames, began=began), SpeechStart(at_ms)
 
 
-def _advance_in_speech(state: DetectionState, probability: float, turn: Turn, wait_ms: int) -> DetectionStep:
-    began = state.frames if state.began is None else state.began
+def _advance_in_speech(
+    state: DetectionState, began: int, probability: float, turn: Turn, wait_ms: int
+) -> DetectionStep:
+    frames = state.frames + 1
     quiet = state.quiet + 1 if probability < max(turn.threshold - HYSTERESIS, 0.01) else 0
     over = quiet * FRAME_MS >= wait_ms
-    cut = (state.frames - began) * FRAME_MS >= turn.max_seconds * 1000
+    cut = (frames - began) * FRAME_MS >= turn.max_seconds * 1000
     if over or cut:
-        return DetectionState(frames=state.frames), SpeechEnd(state.frames * FRAME_MS, cut=not over)
-    return replace(state, quiet=quiet), None
+        return DetectionState(frames), SpeechEnd(frames * FRAME_MS, cut=not over)
+    return DetectionState(frames, quiet=quiet, began=began), None

@@ -21,13 +21,19 @@ from agentsd.core.manifest.turn import Interrupt
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.providers.resilience.attempts import open_attempts
+from agentsd.services.tools.events import HandedOver
 from agentsd.services.turn_records.record import TurnAgent
 from agentsd.services.turn_records.sinks import TurnSinks
-from agentsd.services.variables import carry_values
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.answer_maker import AnswerMaker, ChatFunction, Question
 from agentsd.services.voicebot.answer_preparer import AnswerPreparer
+from agentsd.services.voicebot.call_handover import (
+    carry_conversation,
+    find_first_target,
+    make_next_turn,
+    prepare_agent,
+)
 from agentsd.services.voicebot.call_record import make_call_record
 from agentsd.services.voicebot.conversation import Conversation, make_id
 from agentsd.services.voicebot.echo_guard import EchoGuard
@@ -89,6 +95,7 @@ class TurnRunner:
         self.debt: Debt | None = None
         self.closing = False
         self.leases = leases
+        self.handed_to: str | None = None  # agent that took the call over, until the client names another
         self.echo = EchoGuard()
         self._tasks = tasks
         self._events = events
@@ -214,8 +221,8 @@ class TurnRunner:
     async def _run(self, turn: CallTurn) -> None:
         try:
             with open_attempts() as turn.attempts:
-                async with self.leases.lease(turn.ref) as leased:
-                    agent = carry_values(leased, turn.preferences.variables, "session.variables")
+                async with self.leases.lease(self.handed_to or turn.ref) as leased:
+                    agent = prepare_agent(leased, turn)
                     turn.agent = TurnAgent(agent.id, agent.slug, agent.owner, agent.version, agent.commit)
                     turn.live, turn.context = agent, copy_context()
                     if self.serving.change(agent):
@@ -330,6 +337,8 @@ class TurnRunner:
             answer = turn.answer
             status = "failed" if answer is None or answer.status is None else answer.status
             commands = self.advance(turn, AnswerOver(status, answer.reason if answer else None))
+            if answer is not None and answer.handed_over is not None:
+                await self._hand_over(agent, turn, answer.handed_over, goes_on=status == "completed")
         if Command.APOLOGISE in commands:
             try:
                 await self._apologise(agent, turn)
@@ -405,6 +414,21 @@ class TurnRunner:
         await self._give(answer, partial(answer.run, on_error.say))
         if on_error.then == "hang_up":
             await self.end_call("error")
+        elif on_error.then == "handoff":
+            target = await find_first_target(self.leases, agent)
+            if target is not None:
+                await self._hand_over(agent, turn, target)
+
+    async def _hand_over(
+        self, agent: LiveAgent, turn: CallTurn, target: HandedOver, *, goes_on: bool = True
+    ) -> None:
+        """Let another agent serve from the next turn on, and answer at once, unless the caller spoke."""
+        self.handed_to = target.ref
+        await carry_conversation(self.conversation, target.handoff, agent.llm)
+        if goes_on and not self.closing:
+            following = make_next_turn(turn, target.ref)
+            following.asked_at = self.clock()
+            self.start(following)
 
     async def end_call(self, reason: ev.CallEndReason) -> None:
         """End the call once what was said has been heard."""

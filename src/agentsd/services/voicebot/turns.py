@@ -51,9 +51,17 @@ class CallPreferences:
     label: object = None  # the embedder's own value, returned with every answer
     options: Mapping[str, Any] = field(default_factory=dict)  # fields of a chat completion: tools, limits, …
     variables: Mapping[str, Value] = field(default_factory=dict, repr=False)  # values that the client brought
+    _merged: list[tuple[TurnSettings, TurnSettings]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )  # the newest result of ``turn_over``, which is asked for at every frame
 
     def turn_over(self, manifest: TurnSettings) -> TurnSettings:
         """Return the manifest's settings overridden by this call's."""
+        if not self._merged or self._merged[0][0] is not manifest:
+            self._merged[:] = [(manifest, self._merge(manifest))]
+        return self._merged[0][1]
+
+    def _merge(self, manifest: TurnSettings) -> TurnSettings:
         fields = dict(self.turn)
         enabled = fields.get("interrupt")
         if isinstance(enabled, bool):  # a client switches it; how it is confirmed stays the manifest's
@@ -104,6 +112,7 @@ class CallTurn:
     state: TurnState = field(default_factory=TurnState)
     utterance: Utterance | None = None
     greets: bool = False
+    handovers: int = 0  # hand-offs since the caller spoke
     breaks_silence: bool = False  # it says what the manifest has for silence of both
     ask: AnswerRequest = field(default_factory=AnswerRequest)
     earlier: tuple[CallTurn, ...] = ()  # turns to transcribe before this one answers

@@ -87,6 +87,8 @@ async def send_answer(
                     turn.take(chunk)
                 opening, head = b"", frames.begin() if opening is None else b""
                 if frame := head + frames.take(chunk):
+                    if turn is not None and turn.switch is not None and not response.prepared:
+                        response.headers.update(make_agent_headers(turn.serving))
                     await out.write(frame)
             last = frames.end()
         except ConnectionError:

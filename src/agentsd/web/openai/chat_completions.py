@@ -26,7 +26,7 @@ from agentsd.web.http.reply import Count, make_reply
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
 from agentsd.web.openai.chat_tools import hide_calls, show_calls, wants_calls
-from agentsd.web.openai.chat_turn import ChatTurn, record_turn
+from agentsd.web.openai.chat_turn import ChatTurn, complete_answer, record_turn, stream_answer
 from agentsd.web.openai.models import ModelName, find_model, make_agent_headers
 
 Streamed = Annotated[bool | None, Field(description="Server-sent events instead of one JSON object.")]
@@ -102,11 +102,11 @@ async def _answer(
 ) -> web.StreamResponse:
     agent = bind_agent(agent, body.get("metadata"))
     body = apply_overrides(agent, body)
+    turn.set_request(body)
     grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
     if wanted.stream:
         with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
-            answer = rag.cite_stream(chat.stream_chat(agent, grounded, turn.tools), passages)
+            answer = stream_answer(turn, agent, grounded, passages)
             return await send_answer(request, agent, answer, _make_frames(body, turn), turn)
-    whole = await chat.complete_chat(agent, grounded, turn.tools)
-    turn.take(whole)
-    return make_reply(rag.add_citations(whole, passages), headers=make_agent_headers(agent))
+    whole = await complete_answer(turn, agent, grounded, passages)
+    return make_reply(whole, headers=make_agent_headers(turn.serving))

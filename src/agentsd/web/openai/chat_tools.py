@@ -10,11 +10,20 @@ from aiohttp import web
 from typing_extensions import TypedDict
 
 from agentsd.providers.base import LiveAgent
+from agentsd.services.chat import check_request
 from agentsd.services.tools.consents import ConversationConsents
-from agentsd.services.tools.events import EVENT_KEY, ParagraphBegan, ToolEnded, ToolStarted, get_event
+from agentsd.services.tools.events import (
+    EVENT_KEY,
+    HandedOver,
+    ParagraphBegan,
+    ToolEnded,
+    ToolStarted,
+    get_event,
+)
+from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.hidden_rounds import HiddenRoundStore
 from agentsd.services.tools.turn import ToolTurn
-from agentsd.web.agent_lookup import get_principal
+from agentsd.web.agent_lookup import get_principal, make_scoped_leases
 from agentsd.web.context import APP_CONTEXT
 
 CONVERSATION_HEADER = "X-Conversation-Id"
@@ -35,8 +44,8 @@ class ShownCall(TypedDict, total=False):
 
 
 def make_tool_turn(request: web.Request, agent: LiveAgent, body: Mapping[str, Any]) -> ToolTurn | None:
-    """Return the context of a turn's tools; None for an agent without tools."""
-    if not agent.tools:
+    """Return the context of a turn's tools; None for an agent without tools and hand-offs."""
+    if not agent.tools and not agent.spec.handoff:
         return None
     principal = get_principal(request)
     conversation = read_conversation(request, body)
@@ -46,7 +55,11 @@ def make_tool_turn(request: web.Request, agent: LiveAgent, body: Mapping[str, An
         spoke = _is_user_last(body.get("messages"))
         consents = ConversationConsents(database, conversation, principal.digest, spoke=spoke)
     hidden = request.app[HIDDEN_ROUNDS].of(principal.owner, principal.digest)
-    return ToolTurn(hidden=hidden, consents=consents)
+    turn = ToolTurn(hidden=hidden, consents=consents)
+    if agent.spec.handoff:
+        knowledge = request.app[APP_CONTEXT].knowledge
+        turn.switch = HandoffSwitch(make_scoped_leases(request), {}, knowledge, check=check_request)
+    return turn
 
 
 def read_conversation(request: web.Request, body: Mapping[str, Any]) -> str | None:
@@ -80,7 +93,7 @@ def hide_calls(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def show_calls(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return a chunk with ``tool_call`` in the place of its event."""
     event = get_event(chunk)
-    if event is None or isinstance(event, ParagraphBegan):
+    if event is None or isinstance(event, HandedOver | ParagraphBegan):
         return hide_calls(chunk)
     rest = {key: value for key, value in chunk.items() if key != EVENT_KEY}
     return {**rest, "tool_call": show_call(event)}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 from aiohttp import web
 
+from agentsd.core.manifest.chunks import Passage
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.resilience.attempts import Attempts, open_attempts
+from agentsd.services import chat, rag
+from agentsd.services.handover import follow_answer, follow_stream
+from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.turn_records.record import (
     Channel,
@@ -51,6 +55,22 @@ class ChatTurn:
         self._first: float | None = None
         self._usage: Mapping[str, Any] | None = None
 
+    @property
+    def switch(self) -> HandoffSwitch | None:
+        """Return the hand-offs of the turn; None for an agent that has none."""
+        return self.tools.switch if self.tools is not None else None
+
+    @property
+    def serving(self) -> LiveAgent:
+        """Return the agent that answers now."""
+        switch = self.switch
+        return self._agent if switch is None or switch.serving is None else switch.serving
+
+    def set_request(self, body: Mapping[str, Any]) -> None:
+        """Note what the client asks, for an agent that takes over."""
+        if self.switch is not None:
+            self.switch.body = body
+
     def take(self, answer: Mapping[str, Any]) -> None:
         """Note a chunk of the answer, or all of it."""
         if self._first is None:
@@ -75,6 +95,31 @@ class ChatTurn:
             self.tools.uses if self.tools else (),
             error=None if error is None or left else type(error).__name__,
         )
+
+
+def stream_answer(
+    turn: ChatTurn, agent: LiveAgent, body: Mapping[str, Any], passages: Sequence[Passage] = ()
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Return the chunks of the answer to ``body``, of all agents that give it; errors as of a chat."""
+    chunks = rag.cite_stream(chat.stream_chat(agent, body, turn.tools), passages)
+    if turn.tools is None or turn.switch is None:
+        return chunks
+    return follow_stream(agent, chunks, turn.tools)
+
+
+async def complete_answer(
+    turn: ChatTurn, agent: LiveAgent, body: Mapping[str, Any], passages: Sequence[Passage] = ()
+) -> dict[str, Any]:
+    """Return the whole answer to ``body``, of all agents that give it."""
+    try:
+        whole = rag.add_citations(await chat.complete_chat(agent, body, turn.tools), passages)
+        if turn.tools is not None and turn.switch is not None:
+            whole = await follow_answer(agent, whole, turn.tools)
+    finally:
+        if turn.switch is not None:
+            await turn.switch.aclose()
+    turn.take(whole)
+    return whole
 
 
 @contextmanager

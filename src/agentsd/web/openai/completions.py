@@ -12,7 +12,6 @@ from aiohttp import web
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from agentsd.services import chat
 from agentsd.services.overrides import apply_overrides
 from agentsd.services.variables import bind_agent
 from agentsd.web.http.reply import Count, make_reply
@@ -20,7 +19,7 @@ from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
 from agentsd.web.openai.chat_completions import Streamed, describe_passed_fields
 from agentsd.web.openai.chat_tools import hide_calls
-from agentsd.web.openai.chat_turn import record_turn
+from agentsd.web.openai.chat_turn import complete_answer, record_turn, stream_answer
 from agentsd.web.openai.models import ModelName, lease_model, make_agent_headers
 
 _Prompt = Annotated[str, Field(min_length=1)]
@@ -89,11 +88,11 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
         with record_turn(request, leased, "completions", body) as turn:
             agent = bind_agent(leased, body.get("metadata"))
             asked = apply_overrides(agent, asked)
+            turn.set_request(asked)
             if not wanted.stream:
-                whole = await chat.complete_chat(agent, asked, turn.tools)
-                turn.take(whole)
-                return make_reply(convert_answer(whole, "message"), headers=make_agent_headers(agent))
-            answer = chat.stream_chat(agent, asked, turn.tools)
+                whole = await complete_answer(turn, agent, asked)
+                return make_reply(convert_answer(whole, "message"), headers=make_agent_headers(turn.serving))
+            answer = stream_answer(turn, agent, asked)
             return await send_answer(request, agent, answer, CompletionFrames(convert_chunk), turn)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentsd import __version__
-from agentsd.control.validation.schema import ManifestSchemas
+from agentsd.control.validation.schema import share_schemas
 from agentsd.providers.catalog import Catalog
 from agentsd.web.http.problem import OpenAIError, ProblemDocument
 from agentsd.web.openapi.errors import list_error_statuses, make_responses, name_component, refer_to_header
@@ -85,7 +85,7 @@ def make_schemas(catalog: Catalog) -> dict[str, Schema]:
     made = {
         **make_model_schemas([ProblemDocument, OpenAIError, *replied], "serialization"),
         **make_model_schemas(sent, "validation"),
-        **make_request_schemas(ManifestSchemas(catalog)),
+        **make_request_schemas(share_schemas(catalog)),
     }
     return dict(sorted(made.items()))
 

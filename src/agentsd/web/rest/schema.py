@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from agentsd.control.validation.schema import ManifestSchemas
+from agentsd.control.validation.schema import share_schemas
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.conditional import make_static_handler
 
@@ -17,6 +17,6 @@ def make_routes() -> list[web.RouteDef]:
     return [
         web.get(
             "/api/schema",
-            make_static_handler(lambda request: ManifestSchemas(request.app[APP_CONTEXT].catalog).agent),
+            make_static_handler(lambda request: share_schemas(request.app[APP_CONTEXT].catalog).agent),
         )
     ]

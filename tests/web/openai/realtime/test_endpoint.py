@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 from agentsd.audio import g711
 from tests.services.speech import silence, spoken
 from tests.vendors.openai_server import heard, voice_of
-from tests.web.conftest import Stack
+from tests.web.conftest import Make, Stack
 from tests.web.voices import Vendors, call
 
 
@@ -281,3 +281,32 @@ async def test_the_official_client(bot: Stack, voices: Vendors) -> None:
                     assert f"You said {transcript}" in (output.content[0].transcript or "")
                     break
             assert transcript.startswith("heard ")
+
+
+async def test_a_call_too_many_is_refused_by_name(make: Make, voices: Vendors) -> None:
+    """Those that are open go on as before, and when one ends there is room again."""
+    stack = await make(limits={"max_calls": 2})
+    stack.write("a.yaml", voices.manifest("one"))
+    await stack.sync()
+    url = f"{stack.url}/v1/realtime?model=a"
+    async with call(stack, "a") as one:
+        async with call(stack, "a"):
+            for _ in range(3):
+                async with stack.client.get(url) as reply:
+                    error = (await reply.json())["error"]
+                assert (reply.status, error["code"], reply.headers["Retry-After"]) == (
+                    503,
+                    "too_many_calls",
+                    "5",
+                )
+                assert "AGENTSD_MAX_CALLS" in error["message"]
+            await one.speak()
+            assert (await one.done())["status"] == "completed"
+        value = stack.metrics.registry.get_sample_value
+        async with asyncio.timeout(10):
+            while value("agentsd_calls") != 1:
+                await asyncio.sleep(0.01)
+        async with call(stack, "a") as another:
+            await another.speak()
+            assert (await another.done())["status"] == "completed"
+    assert value("agentsd_calls_refused_total") == 3

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from agentsd.audio.vad import DETECTORS
+from agentsd.audio.vad import load_network
 from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault
 from tests.web.conftest import Stack
@@ -19,6 +19,7 @@ from tests.web.voices import Line, Vendors, call, running
 ROOMS = (
     "agentsd.services.voicebot.",
     "agentsd.audio.vad",
+    "agentsd.audio.silero",
     "agentsd.audio.resampler",
     "agentsd.web.openai.realtime.endpoint",
     "agentsd.providers.transport.websocket",
@@ -72,7 +73,7 @@ async def _aborted_speech(line: Line) -> None:
 
 
 async def _while_loading(line: Line) -> None:
-    DETECTORS._idle.clear()
+    load_network.cache_clear()
     await line.append(silence(0.1))
 
 
@@ -135,7 +136,7 @@ ENDS: dict[str, Callable[[Line], Awaitable[None]]] = {
     "closed in the answer": _in_the_answer,
     "aborted in the answer": _aborted_answer,
     "aborted while heard": _aborted_speech,
-    "closed while its detector is loaded": _while_loading,
+    "closed while the detector is loaded": _while_loading,
     "interrupted": _interrupted,
     "cancelled": _cancelled,
     "another rate": _changed_rate,

@@ -20,8 +20,11 @@ import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from agentsd.core.errors import AgentsdError
-from agentsd.providers.base import LiveAgent
+from agentsd.providers.base import Leases, LiveAgent
 from agentsd.services import chat, rag
+from agentsd.services.handover import announce_handoff
+from agentsd.services.tools.handoff import HandoffSwitch
+from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer_maker import ChatFunction
 from agentsd.services.voicebot.call import Call, open_call
@@ -58,10 +61,8 @@ EVENTS_BURST = 4000.0
 GREETING_SECONDS = 1.5
 """How long a client may send no ``session.update``, nor anything to be answered, before it is greeted in the
 default format. Audio is no sign: a telephone's client may send it before the format."""
-CALLS_MAX = 200
-"""Calls of one process: each may hold a detector of 10 MB."""
 IDLE_SECONDS = 900.0
-"""How long a client may send nothing: an idle call takes one of ``CALLS_MAX``."""
+"""How long a client may send nothing: an idle call takes one of ``AppContext.max_calls``."""
 CLOSE_TIMEOUT_SECONDS = 5.0
 """Timeout of the last event of a failed call."""
 BACKLOG_EVENTS_MAX = 1000
@@ -87,7 +88,12 @@ async def handle_realtime(request: web.Request) -> web.StreamResponse:
     socket = web.WebSocketResponse(
         protocols=(SUBPROTOCOL,), heartbeat=HEARTBEAT_SECONDS, max_msg_size=MESSAGE_BYTES_MAX, compress=False
     )
-    _check_request(request, socket, metrics)
+    if (
+        parts.max_calls and metrics.open >= parts.max_calls
+    ):  # before the upgrade check: browsers hide why a handshake was refused
+        raise _refuse_call(metrics, parts.max_calls)
+    if not socket.can_prepare(request):
+        raise bad_request("this is a WebSocket endpoint", hint="connect with ws:// or wss://", status=426)
     session = RealtimeSession(make_id("sess"), kind=_read_intent(request))
     ref = _resolve_model(request, request.query.get("model", ""))
     principal = get_principal(request)
@@ -99,7 +105,7 @@ async def handle_realtime(request: web.Request) -> web.StreamResponse:
                 ref,
                 preferences=session.preferences(),
                 metrics=metrics,
-                talk=_make_talk(parts),
+                talk=_make_talk(parts, make_scoped_leases(request)),
                 sinks=request.app[TURN_SINKS],
             ) as call:
                 await socket.prepare(request)
@@ -140,11 +146,16 @@ def _flatten_group(error: Exception) -> Iterator[Exception]:
         yield error
 
 
-def _check_request(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMetrics) -> None:
-    if metrics.open >= CALLS_MAX:  # before the upgrade check: browsers hide why a handshake was refused
-        raise Problem(503, "too_many_calls", "too many calls are open", headers={"Retry-After": "5"})
-    if not socket.can_prepare(request):
-        raise bad_request("this is a WebSocket endpoint", hint="connect with ws:// or wss://", status=426)
+def _refuse_call(metrics: VoiceMetrics, limit: int) -> Problem:
+    """Count a call that is one too many; those that are open must not become late."""
+    metrics.refused.inc()
+    return Problem(
+        503,
+        "too_many_calls",
+        f"this process serves {limit} calls already",
+        hint="try again, or ask another replica; AGENTSD_MAX_CALLS is the limit",
+        headers={"Retry-After": "5"},
+    )
 
 
 def _read_intent(request: web.Request) -> SessionKind:
@@ -169,12 +180,18 @@ def _resolve_model(request: web.Request, model: str) -> str:
     return make_lease_ref(find_model(request, model))
 
 
-def _make_talk(parts: AppContext) -> ChatFunction:
-    """Return a function that chats with the agent's knowledge."""
+def _make_talk(parts: AppContext, leases: Leases) -> ChatFunction:
+    """Return a function that chats with the agent's knowledge, and may hand over to one of ``leases``."""
 
     async def talk(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         grounded, passages = await rag.add_passages(agent, body, parts.knowledge)
-        async with aclosing(rag.cite_stream(chat.stream_chat(agent, grounded), passages)) as chunks:
+        tools = ToolTurn()
+        if agent.spec.handoff:
+            tools.switch = HandoffSwitch(leases, body, check=chat.check_request, goes_on=False)
+        answer = rag.cite_stream(chat.stream_chat(agent, grounded, tools), passages)
+        if tools.switch is not None:
+            answer = announce_handoff(answer, tools.switch)
+        async with aclosing(answer) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -327,7 +344,8 @@ class RealtimeConnection:
             await self._commands.handle(event, event_id)
             if settles:
                 self._greet()
-            self._idle_timer.settings_changed()
+            if kind in UPDATE_EVENTS:
+                self._idle_timer.settings_changed()
         except Problem as problem:
             return problem, event_id
         except CallRefused as refused:

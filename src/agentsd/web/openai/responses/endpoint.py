@@ -15,7 +15,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from agentsd.providers.base import LiveAgent
-from agentsd.services import chat, rag
+from agentsd.services import rag
 from agentsd.services.overrides import apply_overrides
 from agentsd.services.tools.consents import ApprovalConsents
 from agentsd.services.variables import bind_agent
@@ -27,7 +27,7 @@ from agentsd.web.http.reply import make_reply
 from agentsd.web.http.sse import encode_event
 from agentsd.web.json_body import read_json_object
 from agentsd.web.openai.answer_stream import send_answer
-from agentsd.web.openai.chat_turn import ChatTurn, record_turn
+from agentsd.web.openai.chat_turn import ChatTurn, complete_answer, record_turn, stream_answer
 from agentsd.web.openai.models import find_model, make_agent_headers
 from agentsd.web.openai.responses.approvals import Approvals, read_approvals
 from agentsd.web.openai.responses.output import ResponseBuilder
@@ -94,19 +94,21 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         response: web.StreamResponse
         builder = ResponseBuilder(agent.slug, wanted.echo, offered=wanted.offered)
         with record_turn(request, agent, "responses", body) as turn:
+            turn.set_request(asked)
             _add_consents(request, turn, approvals)
             if wanted.stream:
                 with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
-                    answer = rag.cite_stream(chat.stream_chat(agent, grounded, turn.tools), passages)
+                    answer = stream_answer(turn, agent, grounded, passages)
                     response = await send_answer(request, agent, answer, _ResponseFrames(builder), turn)
             else:
-                whole = await chat.complete_chat(agent, grounded, turn.tools)
-                turn.take(whole)
+                whole = await complete_answer(turn, agent, grounded, passages)
                 builder.take_events(turn.tools.events if turn.tools else ())
-                builder.take_whole(rag.add_citations(whole, passages))
-                response = make_reply(builder.snapshot(builder.status), headers=make_agent_headers(agent))
+                builder.take_whole(whole)
+                headers = make_agent_headers(turn.serving)
+                response = make_reply(builder.snapshot(builder.status), headers=headers)
         if wanted.store:
-            _store(request, agent, builder, [*earlier, *wanted.chat["messages"]], body.get("input"))
+            said = [*earlier, *wanted.chat["messages"]]
+            _store(request, (agent.slug, turn.serving.slug), builder, said, body.get("input"))
         return response
 
 
@@ -191,18 +193,20 @@ def _add_consents(request: web.Request, turn: ChatTurn, approvals: Approvals) ->
 
 def _store(
     request: web.Request,
-    agent: LiveAgent,
+    agents: tuple[str, str],
     builder: ResponseBuilder,
     said: Sequence[Mapping[str, Any]],
     items: Any,
 ) -> None:
+    """Store a response for the agent that was asked, and the one that answered."""
     response = builder.snapshot(builder.status)
     if builder.failed or not response["output"]:
         return
     given = items if isinstance(items, list) else [{"type": "message", "role": "user", "content": items}]
     listed = name_items(given, builder.id.removeprefix("resp_"))
     conversation = [*said, *builder.messages()]
-    request.app[RESPONSES].add(get_principal(request), agent.slug, response, conversation, listed)
+    kept = (agents[0], response, conversation, listed)
+    request.app[RESPONSES].add(get_principal(request), *kept, answered=agents[1])
 
 
 class _ResponseFrames:

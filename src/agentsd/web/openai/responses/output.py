@@ -118,6 +118,7 @@ class ResponseBuilder:
         if (event := get_event(chunk)) is not None:
             yield from self.take_event(event)
             return
+        self._slug = chunk.get("model") or self._slug
         self._usage = chunk.get("usage") or self._usage
         self._citations = chunk.get("citations") or self._citations
         for choice in chunk.get("choices") or ():

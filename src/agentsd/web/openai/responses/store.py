@@ -33,7 +33,7 @@ class StoredResponse:
     response: Mapping[str, Any]
     messages: Sequence[Mapping[str, Any]]  # all of the conversation but instructions
     input: Sequence[Mapping[str, Any]]  # items of its own request
-    agent: str  # slug
+    agents: tuple[str, str]  # slugs: the one that was asked, and the one that answered
     principal: Principal
     size: int
     expires: float  # by the clock of the store
@@ -54,8 +54,13 @@ class ResponseStore:
         response: Mapping[str, Any],
         messages: Sequence[Mapping[str, Any]],
         items: Sequence[Mapping[str, Any]],
+        *,
+        answered: str | None = None,
     ) -> bool:
-        """Store a response. Return False where it alone is larger than its owner may store."""
+        """Store a response of ``agent``, or of the one that ``answered`` for it.
+
+        Return False where it alone is larger than its owner may store.
+        """
         self._drop_expired()
         size = len(orjson.dumps([response, messages, items]))
         owner = principal.owner
@@ -67,7 +72,7 @@ class ResponseStore:
             self._drop(next(iter(self._entries)))
         expires = self._clock() + KEEP_SECONDS
         self._entries[str(response["id"])] = StoredResponse(
-            response, messages, items, agent, principal, size, expires
+            response, messages, items, (agent, answered or agent), principal, size, expires
         )
         self._bytes[owner] = self._bytes.get(owner, 0) + size
         return True
@@ -78,7 +83,7 @@ class ResponseStore:
         entry = self._entries.get(response_id)
         if entry is None or entry.principal != principal or entry.principal.digest != principal.digest:
             return None
-        return entry if agent in (None, entry.agent) else None
+        return entry if agent is None or agent in entry.agents else None
 
     def remove(self, principal: Principal, response_id: str) -> bool:
         """Forget a response; return False if there is none for this token."""
