@@ -94,6 +94,7 @@ class Answer:
         self.handed_over: HandedOver | None = None  # who is to go on
         self._citations: Sequence[Mapping[str, Any]] = ()
         self._gate = gate
+        self._first: FirstSentence | None = None  # text for the voice, while it is prepared
         self._lead_ms = lead_ms  # sound that is sent ahead of its playing; None: as fast as it comes
         self._rate = rate
         self._label = label
@@ -145,7 +146,9 @@ class Answer:
     @property
     def spoken_characters(self) -> int:
         """Return how many characters the voice got."""
-        return len(self._spoken)
+        if self._first is None or self._gate.is_open:
+            return len(self._spoken)
+        return self._first.characters
 
     @property
     def label(self) -> object:
@@ -383,8 +386,8 @@ class Answer:
 
     async def _speak(self, tts: TTS, pieces: Pipe[str]) -> None:
         resampler = Resampler(tts.sample_rate, self._rate)
-        text = pieces if self._gate.is_open else FirstSentence(pieces, self._gate)
-        async with close_at_end(tts.stream(text)) as sound:
+        self._first = None if self._gate.is_open else FirstSentence(pieces, self._gate)
+        async with close_at_end(tts.stream(self._first or pieces)) as sound:
             async for pcm in sound:
                 await self._sound(resampler.take(pcm))
         await self._sound(resampler.take(b"", last=True))

@@ -74,6 +74,11 @@ class FirstSentence(AsyncIterator[str]):
         self._rest = ""
         self._over = False  # the first sentence was given
 
+    @property
+    def characters(self) -> int:
+        """Return how many characters the voice got while the gate was closed."""
+        return len(self._given)
+
     async def __anext__(self) -> str:
         if self._over:
             await self._gate.wait_open()
@@ -88,4 +93,5 @@ class FirstSentence(AsyncIterator[str]):
         if cut:
             self._over = True
             piece, self._rest = piece[: cut - begun], piece[cut - begun :]
+            self._given = self._given[:cut]
         return piece

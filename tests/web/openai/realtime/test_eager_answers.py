@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from agentsd.services.voicebot import events as ev
+from agentsd.services.voicebot.call import open_call
 from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault, Received
 from tests.vendors.tool_server import ToolServer
@@ -106,6 +108,37 @@ async def test_an_answer_is_thrown_away_if_the_caller_goes_on(stack: Stack, voic
     assert outcomes(stack)["resumed"] == 1
     assert stack.metrics.registry.get_sample_value("agentsd_call_eager_discarded_tokens_total")
     await settled(stack, voices)
+
+
+async def test_what_was_thrown_away_is_reported_and_recorded(stack: Stack, voices: Vendors) -> None:
+    """Its words and length to the embedder, its cost to the record of the turn; both after the fact."""
+    await serve(stack, voices)
+    events: list[ev.CallEvent] = []
+    async with open_call(stack.registry, "a") as line:
+        await line.feed(PAUSE)
+        await until(lambda: "I am one." in voices.tts.last.frames if voices.tts.requests else False)
+        await line.feed(PAUSE)
+        await line.feed(END)
+        async with asyncio.timeout(20):
+            async for event in line.events():
+                events.append(event)
+                if isinstance(event, ev.TurnEnded):
+                    break
+    (thrown,) = (event for event in events if isinstance(event, ev.AnswerDiscarded))
+    (said,) = (event.item for event in events if isinstance(event, ev.UtteranceCommitted))
+    assert (thrown.item, thrown.reason) == (said, "resumed")
+    assert thrown.text.startswith("I am one. ")
+    assert thrown.characters == len("I am one. ") < len(thrown.text)
+    ended = events[-1]
+    assert isinstance(ended, ev.TurnEnded)
+    usage = ended.record.usage
+    assert (usage.answers_discarded, usage.characters_discarded) == (1, thrown.characters)
+    assert usage.tokens_discarded == thrown.tokens > 0
+    moments = ended.record.times
+    assert moments.speech_ended is not None
+    assert moments.first_token is not None
+    assert moments.first_sound is not None
+    assert moments.speech_ended <= moments.first_token <= moments.first_sound <= moments.ended
 
 
 async def test_no_tool_is_called_before_the_end_is_certain(stack: Stack, voices: Vendors) -> None:
