@@ -278,10 +278,13 @@ class Call:
         return True
 
     async def finish(self) -> None:
-        """Accept no more, let the turns in progress end, then end ``events``."""
+        """Begin no more turns, let those in progress end, then end ``events``.
+
+        A caller who is speaking is heard to the end and answered, where a detector notices that end.
+        """
         self._closing = self.runner.closing = True
         self._microphone.stop()
-        if tasks := [turn.task for turn in self.runner.turns if turn.task]:
+        while tasks := [turn.task for turn in self.runner.turns if turn.task]:
             await asyncio.wait(tasks)
         self.queue.end()
 
@@ -297,10 +300,11 @@ class Call:
 
     async def watch_clock(self) -> None:
         """Notice what does not happen: a microphone that stops in mid-word, and silence of both."""
-        while not self._closing:
+        while not self._closing or self._microphone.busy:
             await asyncio.sleep(TICK_SECONDS)
             await self._microphone.end_muted()
-            await self._break_silence()
+            if not self._closing:
+                await self._break_silence()
 
     async def _break_silence(self) -> None:
         """Say what the manifest has for silence of both, and hang up after the last time if it wants that."""
@@ -315,7 +319,7 @@ class Call:
             self._silence.reset(now)
             self.runner.begin(CallTurn(self._setup.ref, self._setup.preferences, breaks_silence=True))
         elif idle.then == "hang_up":
-            self._closing = True
+            self._closing = self.runner.closing = True
             self._microphone.stop()
             await self.runner.end_call("idle")
 

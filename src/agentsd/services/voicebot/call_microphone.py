@@ -45,6 +45,11 @@ class CallMicrophone:
         self._stopped = False
 
     @property
+    def busy(self) -> bool:
+        """Return whether something is being said, in a turn that has begun."""
+        return self._speaker is not None
+
+    @property
     def speaking(self) -> bool:
         """Return whether the caller speaks."""
         return self._ear is not None and self._ear.speaking
@@ -63,7 +68,7 @@ class CallMicrophone:
 
         Raises ``CallRefused`` for more than ``max_seconds`` that the client does not commit.
         """
-        if self._stopped:
+        if self._stopped and self._speaker is None:
             return
         self._covered.add(pcm, self._setup.preferences.input_rate, self._clock())
         if not self._setup.preferences.detect:
@@ -81,7 +86,7 @@ class CallMicrophone:
         ear = self._ear
         for number, part in enumerate(ear.slices(pcm), 1):
             await ear.consider()
-            if self._stopped:  # set while it waited
+            if self._stopped and self._speaker is None:  # set while it waited
                 self._close_ear()
                 return
             self._hear(ear, part)
@@ -107,6 +112,8 @@ class CallMicrophone:
             elif turn.utterance.resume():
                 runner.resume(turn)
             turn.speech_ms = ear.speech_ms
+            if ear.stirring:
+                turn.voiced_at = self._clock()
             turn.likely_over = ear.likely_over
             runner.consider(turn)
             runner.consider_end(turn)
@@ -124,9 +131,10 @@ class CallMicrophone:
         return heard and not ear.speaking and self._onset.doubtful
 
     def stop(self) -> None:
-        """Take no more sound; what was being said is dropped."""
+        """Begin no more turns. A caller who speaks is heard to the end, where a detector notices that."""
         self._stopped = True
-        self.drop_utterance()
+        if not self._setup.preferences.detect:
+            self.drop_utterance()
 
     def close(self) -> None:
         """Take no more sound, now that the call is over."""
@@ -191,7 +199,7 @@ class CallMicrophone:
         utterance.put(pcm)
 
     def _take(self, heard: SpeechStart | SpeechSlice | SpeechEnd) -> None:
-        if isinstance(heard, SpeechStart):
+        if isinstance(heard, SpeechStart) and not self._stopped:
             self._speaker = self._listen()
             self._silence.prompts = 0
             if self._speaker.utterance:

@@ -141,6 +141,28 @@ async def test_what_was_thrown_away_is_reported_and_recorded(stack: Stack, voice
     assert moments.speech_ended <= moments.first_token <= moments.first_sound <= moments.ended
 
 
+@pytest.mark.parametrize("asks", [True, False])
+async def test_a_client_that_asks_sees_what_was_thrown_away(
+    stack: Stack, voices: Vendors, asks: bool
+) -> None:
+    """After the fact; others get no event of a type that they do not know."""
+    await serve(stack, voices)
+    async with call(stack, "a") as line:
+        if asks:
+            await line.update(include=["agentsd.turn"])
+        await line.append(PAUSE)
+        await until_prepared(line, voices)
+        await line.append(PAUSE + END)
+        item = (await line.until("input_audio_buffer.committed"))["item_id"]
+        await line.done()
+        await line.update()
+    thrown = [event["answer"] for event in line.of("agentsd.answer.discarded")]
+    reports = [event["turn"] for event in line.of("agentsd.turn.done")]
+    assert [(one["item_id"], one["reason"]) for one in thrown] == [(item, "resumed")] * asks
+    assert all(one["text"].startswith("I am one. ") for one in thrown)
+    assert [one["answers_discarded"] for one in reports] == [1] * asks
+
+
 async def test_no_tool_is_called_before_the_end_is_certain(stack: Stack, voices: Vendors) -> None:
     """The answer stops at its first call, which a client sees once, afterwards."""
     await serve(stack, voices)
