@@ -212,7 +212,11 @@ async def test_values_in_the_requests_of_tools(stack: Stack, vendor: OpenAIServe
             assert unquote(sent.path) == f"/people/{name}/orders"
             assert (sent.query, sent.headers["x-plan"]) == ({"name": name}, "free")
         count = len(server.requests)
-        for values in ({"customer_name": ".."}, {"customer_name": "a/b"}, {"plan": "free\r\nHost: evil.example"}):
+        for values in (
+            {"customer_name": ".."},
+            {"customer_name": "a/b"},
+            {"plan": "free\r\nHost: evil.example"},
+        ):
             vendor.script = [[Call("orders")], ["Done."]]
             assert (await ask(stack, values))[0] == 200
             result = json.loads(vendor.last_chat["messages"][-1]["content"])
