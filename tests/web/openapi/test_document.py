@@ -45,7 +45,7 @@ def check(described: dict[str, Any], name: str, value: Any) -> list[str]:
 
 
 def routes_of(app: web.Application) -> Iterator[tuple[str, str]]:
-    """(method, path as OpenAPI writes it) of every route but the pages' and MCP's, which describes itself."""
+    """(method, path as OpenAPI writes it) of every route but those of pages and MCP."""
     for route in app.router.routes():
         assert route.resource is not None
         if route.resource.canonical in ("/", "/mcp") or route.resource.canonical.startswith("/ui"):
