@@ -70,10 +70,11 @@ async def test_a_spoken_turn(visit: Visit, vendors: Vendors) -> None:
     assert await played(page) == voice_of(ANSWER)
     heard = b"".join(frame for frame in vendors.stt.last.frames if isinstance(frame, bytes))
     assert likeness(heard, spoken(16_000)) > 0.5  # it is heard more than once
-    row = page.locator("tbody tr").first
+    row = page.locator(".turns > li").last
     await expect(row).to_contain_text("1 spoken")
-    for time in await row.locator("td.number").all():
-        await expect(time).to_have_text(re.compile(r"^[\d.]+ m?s$"))
+    for step in ("pause", "stt", "llm", "tts"):
+        await expect(row.locator(f".key.{step} .number")).to_have_text(re.compile(r"^[\d.]+ m?s$"))
+    await expect(page.get_by_role("timer")).to_have_text(re.compile(r"^0:0[1-9]|0:[1-5]\d|[1-9]:\d\d$"))
     await page.get_by_role("button", name="Hang up").click()
     await expect(status).to_have_text("Not in a call")
 
@@ -105,7 +106,7 @@ async def test_another_agent_in_mid_call(visit: Visit, site: Site, vendors: Vend
     await said(page, "agent", "Porter still hears Three.")
     await expect(note).to_have_text(re.compile(r"^now answered by porter v\d+$"))
     assert await note.text_content() != before
-    await expect(page.locator("tbody tr")).to_have_count(3)
+    await expect(page.locator(".turns > li")).to_have_count(3)
     assert [one["session"]["model"] for one in events if "model" in one.get("session", {})] == ["porter"]
 
 
@@ -246,3 +247,14 @@ async def test_the_next_call_keeps_the_transcript(visit: Visit) -> None:
     await page.get_by_role("button", name="Hang up").click()
     await page.get_by_role("button", name="Clear the transcript").press("Enter")
     await expect(talk).to_be_empty()
+
+
+async def test_what_was_thrown_away_is_shown(visit: Visit, site: Site, vendors: Vendors) -> None:
+    """A caller who goes on after each pause sees what the agent had begun to say; nobody heard it."""
+    patient = "name: Patient\n" + echo("Too early.") + VOICED.format(**vars(vendors))
+    site.home.write("patient.yaml", patient + "turn: {silence_ms: 10000}\n")
+    page = await visit("/ui/voice?agent=patient", before=RECORDER)
+    await page.get_by_role("button", name="Start a call").click()
+    note = page.locator(".talk .entry.note", has_text="thrown away")
+    await expect(note.first.locator("s.unheard")).to_have_text("Too early.")
+    await expect(page.locator(".talk .entry.agent")).to_have_count(0)

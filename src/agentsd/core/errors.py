@@ -21,6 +21,7 @@
     │   ├── MassDeletion
     │   └── StaleSync
     ├── ConfigError             a setting or command line that cannot work
+    ├── ToolsUnknown            an MCP server cannot be asked for its tools, or lacks one that is allowed
     ├── SandboxError            work in a worker process did not end with a result
     │   ├── LimitExceeded       it takes more than it may; ``limit`` names the resource
     │   ├── WorkerFailed        the worker process ended, or answered garbage
@@ -165,6 +166,10 @@ class StaleSync(SyncRefused):
     """Sync whose commit is an ancestor of the one that is already applied."""
 
 
+class ToolsUnknown(AgentsdError):
+    """Lock that cannot be made: an MCP server does not answer, or does not offer an allowed tool."""
+
+
 class ConfigError(AgentsdError):
     """Setting or command line that cannot work."""
 
@@ -265,12 +270,15 @@ class ProviderError(AgentsdError):
     """Failure of a vendor; the subclasses are in ``agentsd.providers.base``.
 
     ``code`` and ``param`` are OpenAI's words for it where one fits: of fixed lists, never a vendor's text.
-    ``tries`` counts the requests that were made in vain, retries and fallbacks included.
+    ``tries`` counts the requests that were made in vain, retries and fallbacks included. ``kind`` and
+    ``vendor`` are the section and the provider that failed, where a chain asked it.
     """
 
     code: str | None = None
     param: str | None = None
     tries = 1
+    kind = ""
+    vendor = ""
 
 
 def describe_error(error: BaseException) -> str:

@@ -168,9 +168,11 @@ async def serve_runtime(
     """
     from agentsd.audio.sound_file import RecordingLimits
     from agentsd.cli.compose.env_agent import make_registry
+    from agentsd.cli.compose.ledger import make_ledger, start_ledger
     from agentsd.cli.compose.policies import make_bounds, make_policies
     from agentsd.runtime.agents.builder import Builder
     from agentsd.runtime.agents.document_history import StoreDocumentHistory
+    from agentsd.runtime.agents.tool_watch import ToolWatch
     from agentsd.runtime.follower.follower import Follower
     from agentsd.runtime.follower.knowledge import KnowledgeIndexer, StoreKnowledge
     from agentsd.runtime.follower.run_feed import RunFeed
@@ -194,6 +196,7 @@ async def serve_runtime(
     knowledge = StoreKnowledge(database)
     indexer = KnowledgeIndexer(database, registry, knowledge)
     timeline = RunFeed(database)
+    ledger = make_ledger(settings, database, registry, metrics)
     parts = AppContext(
         registry,
         follower,
@@ -214,14 +217,18 @@ async def serve_runtime(
         planner=planner,
         supervisor=supervisor,
         recordings=RecordingLimits(settings.max_recording),
+        ledger=ledger,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sessions.aclose)
         stack.push_async_callback(registry.aclose)
+        stack.push_async_callback(ledger.aclose)  # when every turn has ended
         tasks = await stack.enter_async_context(supervisor.group())
+        start_ledger(tasks, ledger)
         tasks.start("follow", follower.run)
         tasks.start("index", indexer.run)
         tasks.start("timeline", timeline.run)
+        tasks.start("tools", ToolWatch(registry).run)
         if planner is not None:
             stack.push_async_callback(planner.aclose)
         if writeback is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -109,6 +109,11 @@ class Registry(Leases):
         """
         return self._changes.subscribe(owner)
 
+    def announce(self, slugs: Collection[str]) -> None:
+        """Publish that something about these agents is other than it was, though their versions are not."""
+        if slugs:
+            self._changes.publish("condition", self._snapshot.version, slugs)
+
     def older(self) -> list[AgentRow]:
         """Return the older documents that serve, or would, for those that do not open."""
         entries = self._tally.problems(None)
@@ -121,6 +126,14 @@ class Registry(Leases):
             owned = ((slug, entries[slug].condition) for slug in self._snapshot.slugs(owner))
             return [pair for pair in owned if pair[1].type in ("Degraded", "Invalid")][:limit]
         return [(entry.row.slug, entry.condition) for entry in self._tally.problems(limit)]
+
+    def list_built(self) -> list[tuple[SnapshotEntry, LiveAgent]]:
+        """Return the agents that are in use, with their entries."""
+        return [(entry, entry.built.agent) for entry in self._warm.list_entries() if entry.built is not None]
+
+    def report(self, entry: SnapshotEntry, condition: AgentCondition) -> None:
+        """Give an agent the condition that was found while it is in use."""
+        self.openings.report(entry, condition)
 
     async def aclose(self, drain_s: float = 10.0) -> None:
         """Refuse new leases, let running ones end within ``drain_s`` seconds, close every provider."""

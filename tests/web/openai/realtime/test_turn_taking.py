@@ -12,7 +12,7 @@ import pytest
 from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault
 from tests.web.conftest import Stack
-from tests.web.voices import Vendors, call, settled, vendors
+from tests.web.voices import Vendors, call, settled, vendors, voiced
 
 RATE = 24_000
 SORRY = "Sorry, say that again."
@@ -286,6 +286,40 @@ async def test_a_stalled_model_gives_way_to_its_fallback(stack: Stack, voices: V
         assert line.text(response["id"]).startswith("I am two.")
 
 
+@pytest.mark.parametrize("slow", ["voice", "model"])
+async def test_a_silent_voice_gives_way_to_its_fallback(stack: Stack, voices: Vendors, slow: str) -> None:
+    """``first_sound_seconds`` after the first sentence another is asked; a slow model is not its fault."""
+    async with vendors() as other:
+        urls = [one.tts.ws_url + one.tts.path for one in (voices, other)]
+        first, second = ({"provider": "kokoro.local", "url": url} for url in urls)
+        turn = {"timeouts": {"first_sound_seconds": 0.3}}
+        await serve(stack, voices, tts={**first, "fallback": [second]}, turn=turn)
+        if slow == "voice":
+            voices.tts.fault = Fault.SILENT
+        else:
+            voices.llm.delay = 0.15
+        async with call(stack, "a") as line:
+            await line.write("Hi.")
+            response = await line.done()
+            assert response["status"] == "completed"
+            assert line.sound(response["id"]) == voiced("I am one.") + voiced("You said Hi.")
+        assert bool(other.tts.requests) == (slow == "voice")
+
+
+async def test_a_voice_that_stays_silent_is_a_failure(stack: Stack, voices: Vendors) -> None:
+    """No fallback: the answer fails in ``first_sound_seconds``, not in a minute; the call goes on."""
+    tts = {"provider": "kokoro.local", "url": voices.tts.ws_url + voices.tts.path}
+    await serve(stack, voices, tts=tts, turn={"timeouts": {"first_sound_seconds": 0.2}})
+    voices.tts.fault, voices.tts.times = Fault.SILENT, 1
+    async with call(stack, "a") as line:
+        await line.write("Hi.")
+        response = await line.done()
+        assert response["status"] == "failed"
+        assert "0.2 s" in response["status_details"]["error"]["message"]
+        await line.write("Again.")
+        assert (await line.done())["status"] == "completed"
+
+
 async def test_a_greeting_is_heard_in_the_clients_format(stack: Stack, voices: Vendors) -> None:
     """A telephone's client sets its format after sound has come and gone: the greeting is said in it."""
     tts = {"provider": "openai-compatible", "model": "m", "voice": "v", "api_url": voices.llm.url}
@@ -359,3 +393,40 @@ async def test_the_agents_own_voice_interrupts_nothing(
     assert (first["status"], second["status"]) == ("completed", "completed")
     assert line.of("input_audio_buffer.speech_started") == []
     assert line.of("conversation.item.truncated") == []
+
+
+async def test_a_slow_transcript_is_not_answered_into_newer_speech(stack: Stack, voices: Vendors) -> None:
+    """The caller goes on before the first words are known: both are answered, when both are said."""
+    await serve(stack, voices, stt=batch_stt(voices), turn={"silence_ms": 300})
+    voices.llm.transcripts = [(0.4, "I have a question."), (0.0, "When do you open?")]
+    async with call(stack, "a") as line:
+        await line.append(silence(0.3) + spoken() + silence(0.4))
+        await line.until("input_audio_buffer.committed")
+        await line.append(silence(0.1) + spoken())
+        await line.until(COMPLETED)
+        await asyncio.sleep(0.1)
+        await line.update()
+        assert line.of("response.created") == []
+        await line.append(silence(0.4))
+        response = await line.done()
+        assert line.text(response["id"]).strip().endswith("When do you open?")
+    (chat,) = [request.body for request in voices.llm.requests if "messages" in (request.body or {})]
+    assert "I have a question." in str(chat["messages"])
+    await settled(stack, voices)
+
+
+async def test_late_words_do_not_cancel_newer_speech(stack: Stack, voices: Vendors) -> None:
+    """A word over the agent is recognised when a question has begun: that is answered, too."""
+    await serve(stack, voices, stt=batch_stt(voices), turn={"silence_ms": 300})
+    voices.llm.transcripts = [(0.5, "Wait."), (0.8, "When do you open?")]
+    voices.llm.delay = 0.05
+    async with call(stack, "a") as line:
+        await line.write("one two three four five six seven eight nine ten.")
+        await line.until("response.output_audio.delta")
+        await line.append(silence(0.1) + hum(0.2) + silence(0.4))
+        await line.append(silence(0.1) + spoken() + silence(0.4))
+        while not line.of("response.done") or "When do you open?" not in line.text(
+            line.of("response.done")[-1]["response"]["id"]
+        ):
+            await line.next()
+    await settled(stack, voices)

@@ -15,7 +15,7 @@ from pydantic import Field
 from agentsd.audio import g711, turn_model
 from agentsd.core.manifest.turn import Waits
 from agentsd.core.manifest.variables import Value
-from agentsd.services.voicebot.turn_runner import ServingAgent
+from agentsd.services.voicebot.serving_agent import ServingAgent
 from agentsd.services.voicebot.turns import PCM_RATE, CallPreferences
 from agentsd.web.openai.realtime.fields import RealtimeModel
 from agentsd.web.openai.realtime.tools import Tool, make_tool_options
@@ -36,6 +36,12 @@ EAGERNESS_WAITS: Mapping[str, Waits] = {
     "high": Waits(sure=200, unsure=1000),
 }
 """The same, where an end-of-turn model is installed."""
+
+TURN_REPORTS = "agentsd.turn"
+"""Name in ``include`` by which a client asks for ``agentsd.turn.done``."""
+
+INCLUDABLE = (TURN_REPORTS,)
+"""Names of ``include`` that this server knows."""
 
 SessionKind = Literal["realtime", "transcription"]
 
@@ -119,6 +125,8 @@ class RealtimeSession:
     max_output_tokens: int | None = None  # None: as many as the model allows
     temperature: float | None = None
     reasoning: Mapping[str, Any] | None = None
+    lead_ms: int | None = None  # None: as the manifest has it
+    include: tuple[str, ...] = ()  # of ``INCLUDABLE``
     variables: Mapping[str, Value] = field(default_factory=dict, repr=False)  # shown in no event
 
     def options(self) -> dict[str, Any]:
@@ -135,6 +143,7 @@ class RealtimeSession:
     def preferences(self) -> CallPreferences:
         """Return the preferences for the call."""
         detection = self.detection
+        paced = {} if self.lead_ms is None else {"lead_ms": self.lead_ms}
         return CallPreferences(
             input_rate=self.input.hertz,
             output_rate=self.output.hertz,
@@ -142,7 +151,7 @@ class RealtimeSession:
             aloud=self.aloud,
             detect=detection is not None,
             reply=self.kind == "realtime" and (detection is None or detection.create_response is not False),
-            turn=detection.override() if detection else {},
+            turn={**(detection.override() if detection else {}), **paced},
             label=self.output,
             options=self.options(),
             variables=self.variables,
@@ -154,7 +163,7 @@ class RealtimeSession:
         heard = self._view_input(serving, turn)
         if self.kind == "transcription":
             kind = {"type": self.kind, "object": "realtime.transcription_session", "id": self.id}
-            return {**kind, "audio": {"input": heard}, "include": None, **agent}
+            return {**kind, "audio": {"input": heard}, "include": self._view_include(), **agent}
         shown = {
             "type": self.kind,
             "object": "realtime.session",
@@ -164,7 +173,7 @@ class RealtimeSession:
             "instructions": self.instructions,
             "audio": {
                 "input": heard,
-                "output": {"format": self.output.view(), "voice": None, "speed": 1.0},
+                "output": {"format": self.output.view(), "voice": None, "speed": 1.0, **_view_lead(turn)},
             },
             "tools": list(self.tools),
             "tool_choice": self.tool_choice,
@@ -172,7 +181,7 @@ class RealtimeSession:
             "truncation": "auto",
             "prompt": None,
             "tracing": None,
-            "include": None,
+            "include": self._view_include(),
             **agent,
         }
         extra = {
@@ -181,6 +190,9 @@ class RealtimeSession:
             "parallel_tool_calls": self.parallel_tool_calls,
         }
         return shown | {key: value for key, value in extra.items() if value is not None}
+
+    def _view_include(self) -> list[str] | None:
+        return list(self.include) or None
 
     def _view_input(self, serving: ServingAgent, turn: Mapping[str, Any]) -> dict[str, Any]:
         transcription = None
@@ -208,3 +220,8 @@ class RealtimeSession:
             "create_response": self.preferences().reply,
             "idle_timeout_ms": self.detection.idle_timeout_ms,
         }
+
+
+def _view_lead(turn: Mapping[str, Any]) -> dict[str, int]:
+    """Return how far sound is sent ahead, where it is paced: an extension."""
+    return {} if turn["lead_ms"] is None else {"lead_ms": turn["lead_ms"]}

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from agentsd.core.errors import VariableRefused
+from agentsd.core.manifest.turn import LEAD_MS_MAX, LEAD_MS_MIN
 from agentsd.core.manifest.variables import check_values
-from agentsd.services.voicebot.turn_runner import ServingAgent
+from agentsd.services.voicebot.serving_agent import ServingAgent
 from agentsd.web.http.problem import Problem, from_error
 from agentsd.web.openai.realtime.fields import (
     RealtimeModel,
@@ -23,7 +24,7 @@ from agentsd.web.openai.realtime.fields import (
     refuse_value,
 )
 from agentsd.web.openai.realtime.override_filter import FIELD_PARTS, is_refused, is_repeated, make_refusal
-from agentsd.web.openai.realtime.session import AudioFormat, RealtimeSession, TurnDetection
+from agentsd.web.openai.realtime.session import INCLUDABLE, AudioFormat, RealtimeSession, TurnDetection
 from agentsd.web.openai.realtime.tools import is_choosable, read_tool_choice, read_tools
 
 INSTRUCTIONS_MAX = 200_000
@@ -55,7 +56,7 @@ READ_ONLY = frozenset({"id", "object", "expires_at", "agent", "agent_version", "
 """Fields that clients send back as they got them. They change nothing."""
 
 SHOWN_AS_IS = frozenset(
-    {"audio.output.voice", "audio.output.speed", "audio.input.noise_reduction", "tracing", "include"}
+    {"audio.output.voice", "audio.output.speed", "audio.input.noise_reduction", "tracing"}
 )
 """Settings of OpenAI's own models: not an error, since many clients always send them; the session in the
 reply shows what runs."""
@@ -226,6 +227,11 @@ class SessionEditor:
             hint = "the oldest items are dropped where the history is too long: auto"
             raise refuse_value(field.param, f"{field.param} is not supported", hint)
 
+    def _edit_include(self, field: UpdatedField) -> None:
+        """Take the names that this server knows. Others are of OpenAI's own models: see ``SHOWN_AS_IS``."""
+        named = field.value if isinstance(field.value, list) else []
+        self._set(include=tuple(one for one in INCLUDABLE if one in named))
+
     def _edit_prompt(self, field: UpdatedField) -> None:
         if field.value is not None:
             raise refuse_value(field.param, f"{field.param} is not supported", "send instructions")
@@ -240,6 +246,9 @@ class SessionEditor:
 
     def _read_format(self, field: UpdatedField) -> AudioFormat | None:
         return None if field.value is None else read_format(field.value, field.param, self.refused)
+
+    def _edit_lead(self, field: UpdatedField) -> None:
+        self._set(lead_ms=None if field.value is None else read_lead(field.value, field.param))
 
     def _edit_transcription(self, field: UpdatedField) -> None:
         if field.value is not None:
@@ -312,6 +321,13 @@ def read_max_tokens(value: object, param: str) -> int | None:
     return value
 
 
+def read_lead(value: object, param: str) -> int:
+    """Return how much sound may be sent ahead of its playing, in ms. Raise ``Problem``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not LEAD_MS_MIN <= value <= LEAD_MS_MAX:
+        raise refuse_value(param, hint=f"use milliseconds from {LEAD_MS_MIN} to {LEAD_MS_MAX}")
+    return value
+
+
 def read_temperature(value: object, param: str) -> float | None:
     """Return a temperature. Raise ``Problem``."""
     if value is None:
@@ -350,8 +366,10 @@ _EDITS: Mapping[str, Callable[[SessionEditor, UpdatedField], None]] = {
     "truncation": SessionEditor._edit_truncation,
     "variables": SessionEditor._edit_variables,
     "prompt": SessionEditor._edit_prompt,
+    "include": SessionEditor._edit_include,
     "audio.input.format": SessionEditor._edit_input_format,
     "audio.output.format": SessionEditor._edit_output_format,
+    "audio.output.lead_ms": SessionEditor._edit_lead,
     "audio.input.transcription": SessionEditor._edit_transcription,
     "audio.input.turn_detection": SessionEditor._edit_detection,
 }
