@@ -1,16 +1,24 @@
-"""Turn-taking: cut-ins, missed ends and added wait of ``silence`` and ``smart``.
+"""Turn-taking: cut-ins, missed ends and added wait of ``silence`` and ``smart``, and of Pipecat.
 
 All sounds are synthetic: Piper's English voice, which has an accent in German; coughs and hiss are noise. The
 sound's own clock counts, not the machine's: an opinion of the model comes as many frames later as it costs.
+Where ``AGENTSD_BENCH_PIPECAT`` names a Python interpreter that has pipecat-ai, Pipecat's recommended set-up
+hears the same sounds by the same clock (see ``pipecat_turns``). No side waits for words.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -67,6 +75,8 @@ PAUSES = (0.7, 1.0, 1.5)
 MISSED_MS = 1500
 """Silence after the last word from which an end counts as missed."""
 LEAD_SECONDS, TAIL_SECONDS = 0.5, 4.0
+PIPECAT = "AGENTSD_BENCH_PIPECAT"
+PIPECAT_SECONDS_MAX = 900
 HISS_DB, NOISY_DB, COUGH_DB = -75.0, -45.0, -22.0
 
 
@@ -132,6 +142,10 @@ def run(scale: Scale) -> Sequence[Figure]:
     for turn in (Turn(), Turn(detection="smart")):
         outcomes = asyncio.run(_try_all(cases, turn, session, frames))
         figures += _summarise(turn.detection, cases, outcomes)
+    if pipecat := os.environ.get(PIPECAT):
+        figures += _summarise("Pipecat", cases, _try_pipecat(pipecat, cases, p50(cost)))
+    else:
+        print(f"{PIPECAT} is not set: Pipecat is not measured", file=sys.stderr)
     return [
         *figures,
         Figure("end-of-turn model, CPU time for a pause, p50", p50(cost), "ms"),
@@ -178,11 +192,50 @@ def _try_case(case: Case, turn: Turn, model: LateModel) -> Outcome:
         for heard in ear.hear(part):
             starts += isinstance(heard, SpeechStart)
             ends += [heard.at_ms] if isinstance(heard, SpeechEnd) else []
+    return _judge(case, starts, ends, last_ms, over_ms, model.asked)
+
+
+def _try_pipecat(program: str, cases: Sequence[Case], model_ms: float) -> list[Outcome]:
+    """Let Pipecat hear the same sounds."""
+    sounds = [_make_sound(case) for case in cases]
+    with TemporaryDirectory(prefix="agentsd-turns-") as folder:
+        listed = []
+        for number, (case, (sound, *_)) in enumerate(zip(cases, sounds, strict=True)):
+            file = Path(folder) / f"{number}.pcm"
+            file.write_bytes(sound)
+            listed.append({"file": file.name, "words": list(_find_words(case))})
+        (Path(folder) / "cases.json").write_text(json.dumps(listed))
+        script = Path(__file__).with_name("pipecat_turns.py")
+        command = [program, str(script), folder, str(model_ms)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=PIPECAT_SECONDS_MAX
+        )
+    found = {one["case"]: one for one in map(json.loads, done.stdout.splitlines())}
+    return [
+        _judge(case, len(found[number]["starts"]), found[number]["ends"], *sounds[number][1:])
+        for number, case in enumerate(cases)
+    ]
+
+
+def _find_words(case: Case) -> Iterator[tuple[float, float]]:
+    """Return from when to when there are words, in ms."""
+    at = LEAD_SECONDS * 1000
+    for number, part in enumerate(case.parts):
+        over = at + len(part) / (RATE * 2) * 1000
+        if not case.kind.startswith("cough") or (case.kind == "cough in the pause" and number != 1):
+            yield at, over
+        at = over + case.pause * 1000
+
+
+def _judge(
+    case: Case, starts: int, ends: Sequence[float], last_ms: float, over_ms: float, asked: int = 0
+) -> Outcome:
+    """Return what became of a case whose turns ended at these times, in ms of its sound."""
     if case.kind == "cough alone":
-        return Outcome(0, None, false=starts, asked=model.asked)
+        return Outcome(0, None, false=starts, asked=asked)
     cut_ins = sum(at < last_ms for at in ends)
     wait = ends[-1] - over_ms if ends and ends[-1] > last_ms else math.inf
-    return Outcome(cut_ins, wait, asked=model.asked)
+    return Outcome(cut_ins, wait, asked=asked)
 
 
 def _make_sound(case: Case) -> tuple[bytes, float, float]:

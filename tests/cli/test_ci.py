@@ -19,6 +19,7 @@ import yaml
 from tests.cli.commands.test_init import GITHUB, GITLAB, INSTALL, git
 from tests.cli.conftest import Shell
 from tests.control.place import echo
+from tests.e2e.forks import SERVER
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -49,7 +50,8 @@ def run(shell: Shell, text: str, **environ: str) -> subprocess.CompletedProcess[
     home = shell.root.parent / "runner"
     home.mkdir(exist_ok=True)
     files = {name: str(home / name) for name in ("GITHUB_PATH", "GITHUB_STEP_SUMMARY")}
-    given = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(home), "RUNNER_TEMP": str(home), **files, **environ}
+    path = f"{SERVER.write_command(shell.root.parent / 'forked')}:{BIN}:/usr/bin:/bin"
+    given = {"PATH": path, "HOME": str(home), "RUNNER_TEMP": str(home), **files, **environ}
     return subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text],
         cwd=shell.root,

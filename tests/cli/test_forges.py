@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from tests.cli.conftest import Shell
 from tests.control.place import echo, groq
+from tests.e2e.forks import SERVER
 from tests.files.git.repositories import git
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +93,9 @@ def clone(shell: Shell) -> Shell:
 
 def script(shell: Shell, text: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """As a runner runs it: any failing line fails the step."""
-    given = {"PATH": f"{shell.root / 'bin'}:{BIN}:/usr/bin:/bin", "HOME": str(shell.root), **environ}
+    forked = SERVER.write_command(shell.root / "forked")
+    path = f"{shell.root / 'bin'}:{forked}:{BIN}:/usr/bin:/bin"
+    given = {"PATH": path, "HOME": str(shell.root), **environ}
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text]
     return subprocess.run(
         command, cwd=shell.root / "clone", env=given, capture_output=True, text=True, check=False

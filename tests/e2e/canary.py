@@ -22,7 +22,10 @@ PART = 12
 
 _LOOKS = 30  # at a process, 0.03 s apart: it may become another program after its start
 
-FOLDERS_OF_TESTS = ("pytest-of-", "agentsd-e2e-", "agentsd-pg-", "agentsd-ui-", "playwright")
+FOLDERS_OF_TESTS = (
+    *("pytest-of-", "agentsd-bench-", "agentsd-client", "agentsd-docs-", "agentsd-e2e-", "agentsd-embedded-"),
+    *("agentsd-pg-", "agentsd-ui-", "playwright"),
+)
 """Folders in ``TEMPORARY`` that tests beside this one fill, as fast as they could be searched."""
 
 TEMPORARY = (Path("/tmp"), Path("/dev/shm"), Path("/run/user"))
@@ -36,6 +39,23 @@ def needles(secret: str) -> Iterator[bytes]:
     for shift in range(3):
         coded = base64.b64encode(b"\0" * shift + part + b"\0" * 3)
         yield coded[4 if shift else 0 : (shift + PART) * 4 // 3]
+
+
+def list_files(root: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield the files below ``root``, but for the folders of other tests, with as few calls as possible.
+
+    There may be a million of them. Not ``os.walk``: other tests make folders deeper than it can follow.
+    """
+    folders = [str(root)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith(FOLDERS_OF_TESTS):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file():
+                    yield entry
 
 
 class Canaries:
@@ -58,17 +78,10 @@ class Canaries:
 
     def look_in_files(self, root: Path, newer_than: float = 0.0) -> None:
         """Look in every file below ``root`` that was written since then (a time of ``os.stat``)."""
-        folders = [root]  # not os.walk: other tests make folders deeper than it can follow
-        while folders:
+        for entry in list_files(root):
             with suppress(OSError):
-                for path in folders.pop().iterdir():
-                    with suppress(OSError):
-                        if path.name.startswith(FOLDERS_OF_TESTS):
-                            continue
-                        if path.is_dir() and not path.is_symlink():
-                            folders.append(path)
-                        elif path.is_file() and path.stat().st_mtime >= newer_than:
-                            self.look(f"file {path}", path.read_bytes())
+                if entry.stat().st_mtime >= newer_than:
+                    self.look(f"file {entry.path}", Path(entry.path).read_bytes())
 
     def look_in_tables(self, url: str) -> int:
         """Look in every table, as text and as ``pg_dump`` writes it. Says how many tables there were."""

@@ -66,13 +66,18 @@ class ForkServer:
         socket.send_fds(server, [json.dumps(request).encode()], list(fds))
         return int(server.recv(REQUEST_BYTES_MAX))
 
-    def write_command(self, folder: Path) -> None:
-        """Write a program ``agentsd`` for shells. It begins in 20 ms, and starts what ``fork`` starts."""
+    def write_command(self, folder: Path) -> Path:
+        """Write a program ``agentsd`` for shells; return its folder.
+
+        It begins in 20 ms, and starts what ``fork`` starts.
+        """
         if self._socket is None:
             self._start()
+        folder.mkdir(exist_ok=True)
         file = folder / "agentsd"
         file.write_text(COMMAND.format(interpreter=sys.executable, address=self._address))
         file.chmod(0o755)
+        return folder
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

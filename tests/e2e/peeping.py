@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.e2e.canary import TEMPORARY, Canaries
+from tests.e2e.canary import TEMPORARY, Canaries, list_files
 
 Signature = tuple[int, int, int]
 
@@ -37,43 +37,43 @@ class Peeper:
             thread.join()
 
     def _begin(self) -> None:
-        for path in self._temporary():  # what other programs left there before
+        for entry in self._temporary():  # what other programs left there before
             with suppress(OSError):
-                self._seen[str(path)] = _signature(path)
+                self._seen[entry.path] = _signature(entry)
 
     def _run(self) -> None:
         while not self._over.wait(0.005):
-            for path in (*self._files(), *self._temporary(), *self._lent()):
+            for entry in (*self._files(), *self._temporary(), *self._lent()):
                 with suppress(OSError):
-                    self._look(path)
+                    self._look(entry)
 
-    def _look(self, path: Path) -> None:
-        signature = _signature(path)
-        if self._seen.get(str(path)) != signature and path.is_file():
-            self._seen[str(path)] = signature
+    def _look(self, entry: os.DirEntry[str]) -> None:
+        signature = _signature(entry)
+        if self._seen.get(entry.path) != signature and entry.is_file():
+            self._seen[entry.path] = signature
+            path = Path(entry.path)
             self._canaries.look(f"file {path}", path.read_bytes())
             self.names.add(path.readlink().name if path.is_symlink() else path.name)
 
-    def _files(self) -> Iterator[Path]:
+    def _files(self) -> Iterator[os.DirEntry[str]]:
         for root in self._roots:
-            for folder, _, names in os.walk(root):
-                yield from (Path(folder, name) for name in names)
+            yield from list_files(root)
 
-    def _temporary(self) -> Iterator[Path]:
+    def _temporary(self) -> Iterator[os.DirEntry[str]]:
         for folder in TEMPORARY:
-            with suppress(OSError):
-                yield from folder.iterdir()
+            with suppress(OSError), os.scandir(folder) as entries:
+                yield from entries
 
-    def _lent(self) -> Iterator[Path]:
+    def _lent(self) -> Iterator[os.DirEntry[str]]:
         """Files without a name that processes hold (memfd_create)."""
         for pid in self._pids():
-            with suppress(OSError):
-                for path in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+                for entry in entries:
                     with suppress(OSError):
-                        if str(path.readlink()).startswith("/memfd:"):
-                            yield path
+                        if str(Path(entry.path).readlink()).startswith("/memfd:"):
+                            yield entry
 
 
-def _signature(path: Path) -> Signature:
-    status = path.stat()
+def _signature(entry: os.DirEntry[str]) -> Signature:
+    status = entry.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns

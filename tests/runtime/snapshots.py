@@ -43,6 +43,9 @@ def row_of(number: int, version: int = 1, size: int = 40) -> AgentRow:
         prompt=b"Be kind.\n" if number % 3 else None,
         sources=(("acme/faq.md", sha256(b"faq").digest()),) if number % 2 else (),
         layers=(layer,) if number % 2 else (),
+        locks=(Attachment("acme/_tools.lock.yaml", sha256(b"lock").digest(), b"lock: 1\n"),)
+        if number % 5
+        else (),
     )
 
 

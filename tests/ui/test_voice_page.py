@@ -70,10 +70,11 @@ async def test_a_spoken_turn(visit: Visit, vendors: Vendors) -> None:
     assert await played(page) == voice_of(ANSWER)
     heard = b"".join(frame for frame in vendors.stt.last.frames if isinstance(frame, bytes))
     assert likeness(heard, spoken(16_000)) > 0.5  # it is heard more than once
-    row = page.locator("tbody tr").first
+    row = page.locator(".turns > li").last
     await expect(row).to_contain_text("1 spoken")
-    for time in await row.locator("td.number").all():
-        await expect(time).to_have_text(re.compile(r"^[\d.]+ m?s$"))
+    for step in ("pause", "stt", "llm", "tts"):
+        await expect(row.locator(f".key.{step} .number")).to_have_text(re.compile(r"^[\d.]+ m?s$"))
+    await expect(page.get_by_role("timer")).to_have_text(re.compile(r"^0:0[1-9]|0:[1-5]\d|[1-9]:\d\d$"))
     await page.get_by_role("button", name="Hang up").click()
     await expect(status).to_have_text("Not in a call")
 
@@ -105,7 +106,7 @@ async def test_another_agent_in_mid_call(visit: Visit, site: Site, vendors: Vend
     await said(page, "agent", "Porter still hears Three.")
     await expect(note).to_have_text(re.compile(r"^now answered by porter v\d+$"))
     assert await note.text_content() != before
-    await expect(page.locator("tbody tr")).to_have_count(3)
+    await expect(page.locator(".turns > li")).to_have_count(3)
     assert [one["session"]["model"] for one in events if "model" in one.get("session", {})] == ["porter"]
 
 

@@ -56,6 +56,7 @@ class OpenAIServer(VendorServer):
         self.transcript = transcript
         self.fault_at = 2  # the chunk of a stream before which a fault strikes: 1 leaves the role alone
         self.soundless = False  # speech is a 200 without a byte
+        self.faults: list[Fault | None] = []  # of the next chats
         self.script: list[Iterable[str | Call]] = []
         self.always: Iterable[str | Call] | None = None
         self.stubborn = False
@@ -94,6 +95,8 @@ class OpenAIServer(VendorServer):
         return await observed(received, self._complete(request, body))
 
     async def _complete(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if self.faults:
+            self.fault = self.faults.pop(0)
         refusal = await self.refuse(request)
         if refusal is not None:
             return refusal

@@ -37,6 +37,8 @@ class ToolServer(VendorServer):
         app.router.add_route("*", "/bad/binary", self._binary)
         app.router.add_route("*", "/bad/drip", self._drip)
         app.router.add_route("*", "/bad/status/{status}", self._status)
+        app.router.add_route("*", "/bad/empty", self._empty)
+        app.router.add_route("*", "/bad/latin", self._latin)
         app.router.add_route("*", "/{path:.*}", self._echo)
 
     async def _echo(self, request: web.Request) -> web.StreamResponse:
@@ -103,6 +105,14 @@ class ToolServer(VendorServer):
         while True:
             await response.write(b".")
             await asyncio.sleep(0.05)
+
+    async def _empty(self, request: web.Request) -> web.StreamResponse:
+        self.receive(request)
+        return web.Response(status=201)
+
+    async def _latin(self, request: web.Request) -> web.StreamResponse:
+        self.receive(request)
+        return web.Response(body=b"caf\xe9", headers={"Content-Type": "text/plain; charset=iso-8859-1"})
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
         self.receive(request)

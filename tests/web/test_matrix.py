@@ -50,6 +50,7 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("GET", "/api/users"): "anyone",
     ("GET", "/api/events"): "anyone",
     ("GET", "/v1/models"): "anyone",
+    ("POST", "/mcp"): "anyone",  # what each of its tools needs: tests.web.mcp.test_tools
     ("GET", "/api/agents/{agent}"): "reader",
     ("GET", "/api/agents/{agent}/revisions"): "reader",
     ("GET", "/api/agents/{agent}/values"): "reader",
@@ -91,6 +92,7 @@ STALE = {"If-Match": '"0000"'}
 """With it a write that is granted goes as far as the file, and then is a 412."""
 
 MOVER = "3f0c1a52-7a60-4d51-9f3e-0d1c5a8a2b11"
+LISTING = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 MESSAGES = [{"role": "user", "content": "hello"}]
 
 
@@ -126,6 +128,7 @@ def request_of(method: str, path: str, ref: str) -> dict[str, Any]:
         ("POST", "/v1/completions"): {"json": {"model": ref, "prompt": "hello"}},
         ("POST", "/v1/responses"): {"json": {"model": ref, "input": "hello"}},
         ("POST", "/api/markdown"): {"json": {"text": "*hello*"}},
+        ("POST", "/mcp"): {"json": LISTING, "headers": {"Accept": "application/json, text/event-stream"}},
         ("POST", "/v1/audio/speech"): {"json": {"model": ref, "input": "hello"}},
         ("POST", "/v1/embeddings"): {"json": {"model": ref, "input": "hello"}},
         ("POST", "/v1/audio/transcriptions"): {**sound, "path": f"{path}?model={ref}"},

@@ -21,6 +21,7 @@
     │   ├── MassDeletion
     │   └── StaleSync
     ├── ConfigError             a setting or command line that cannot work
+    ├── ToolsUnknown            an MCP server cannot be asked for its tools, or lacks one that is allowed
     ├── SandboxError            work in a worker process did not end with a result
     │   ├── LimitExceeded       it takes more than it may; ``limit`` names the resource
     │   ├── WorkerFailed        the worker process ended, or answered garbage
@@ -163,6 +164,10 @@ class MassDeletion(SyncRefused):
 
 class StaleSync(SyncRefused):
     """Sync whose commit is an ancestor of the one that is already applied."""
+
+
+class ToolsUnknown(AgentsdError):
+    """Lock that cannot be made: an MCP server does not answer, or does not offer an allowed tool."""
 
 
 class ConfigError(AgentsdError):

@@ -14,6 +14,8 @@ DEFAULT_OWNER = "default"
 SUFFIXES = (".yaml", ".yml")
 USER_FILE = "_user.yaml"
 DEFAULTS_FILE = "_defaults.yaml"
+LOCK_SUFFIX = ".lock.yaml"
+"""Ending of a file that pins the tools of MCP servers; its name starts with ``_``."""
 OVERLAYS_PREFIX = "../envs/"
 """Where overlays are, seen from the folder of manifests: ``../envs/prod/acme/sales.yaml``."""
 ENVIRONMENT_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
@@ -40,6 +42,11 @@ def strip_overlay(path: str) -> str:
     """Return a file's path within its own tree: ``../envs/prod/acme/sales.yaml`` → ``acme/sales.yaml``."""
     found = _OVERLAY.match(path) if path.startswith(OVERLAYS_PREFIX) else None
     return path[found.end() :] if found else path
+
+
+def is_lock_name(path: str) -> bool:
+    """Return whether ``path`` is that of a file that pins tools: ``acme/_tools.lock.yaml``."""
+    return path.endswith(LOCK_SUFFIX) and path.rpartition("/")[2].startswith("_")
 
 
 def derive_slug(path: str) -> str:

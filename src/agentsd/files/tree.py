@@ -27,6 +27,7 @@ from agentsd.core.names import (
     derive_owner,
     derive_place_owner,
     escape_unprintable,
+    is_lock_name,
     is_overlay,
     strip_overlay,
 )
@@ -320,12 +321,14 @@ def _is_large(tree: Tree) -> bool:
 
 def is_manifest_name(name: str) -> bool:
     """Return whether a file of this name is a manifest (or a reserved ``_*.yaml``)."""
-    return name.endswith(SUFFIXES) and not name.startswith(".")
+    return name.endswith(SUFFIXES) and not name.startswith(".") and not is_lock_name(name)
 
 
 def is_attachment_name(path: str) -> bool:
-    """Return whether a manifest may name this path as its prompt or a knowledge source."""
-    return path.endswith(ATTACHMENT_SUFFIXES) and path.rpartition("/")[2][:1] not in (".", "_")
+    """Return whether a manifest may name this path: as its prompt, a source of knowledge, a lock of tools."""
+    if path.endswith(ATTACHMENT_SUFFIXES):
+        return path.rpartition("/")[2][:1] not in (".", "_")
+    return is_lock_name(path)
 
 
 FoundFile = tuple[str, str, Violation | None]

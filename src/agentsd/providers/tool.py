@@ -46,6 +46,7 @@ class ToolDefinition:
     on_interrupt: Literal["finish", "cancel"] = "finish"
     confirm: bool = False
     timeout_seconds: float = 10.0
+    read_only: bool = False  # a call changes nothing
 
     @property
     def runs_here(self) -> bool:

@@ -11,6 +11,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.core.manifest.checks import Check
 from agentsd.providers.base import Knowledge, LiveAgent
 from agentsd.services import chat, rag
+from agentsd.services.tools.turn import ToolTurn
 
 ANSWER_MAX = 20_000
 """Maximum characters of an answer that are checked."""
@@ -47,7 +48,7 @@ async def _run_check(agent: LiveAgent, check: Check, knowledge: Knowledge | None
         body["metadata"] = {"variables": check.variables}
     try:
         grounded, passages = await rag.add_passages(agent, body, knowledge)
-        reply = await chat.complete_chat(agent, grounded)
+        reply = await chat.complete_chat(agent, grounded, ToolTurn(read_only=True))
     except AgentsdError as error:
         failed = f"no answer: {error.message}"
         return AgentCheckResult(check.title, check.say, "", perf_counter() - began, (failed,))

@@ -22,6 +22,7 @@ from agentsd.web.context import (
     AppContext,
 )
 from agentsd.web.http.request_id import add_request_id
+from agentsd.web.mcp import endpoint as mcp
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.request import request_middleware
 from agentsd.web.openai import chat_completions as chat
@@ -64,6 +65,7 @@ def create_app(parts: AppContext) -> web.Application:
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[responses.RESPONSES] = ResponseStore()
     app[HIDDEN_ROUNDS] = HiddenRoundStore()
+    app[mcp.MCP_SERVER] = mcp.McpServer()
     app[CLOSING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
@@ -102,6 +104,7 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *transcriptions.make_routes(),
         *embeddings.make_routes(),
         *realtime.make_routes(),
+        *mcp.make_routes(),
         *hooks.make_routes(),
         *health.make_routes(),
         *metrics.make_routes(parts.metrics),

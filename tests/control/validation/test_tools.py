@@ -8,6 +8,7 @@ import pytest
 
 from agentsd.control.validation.validate import validate_tree
 from agentsd.core.manifest.agent import AgentHead
+from agentsd.core.manifest.tool_checks import find_misdirected_tokens
 from agentsd.core.violations import Violation
 from agentsd.files.tree import read_tree
 from tests.control.place import make_checker, uid
@@ -81,6 +82,11 @@ BAD = {
     "a plain credential header": (
         HTTP.replace("x'}", "x', headers: {Authorization: Bearer abc}}"), "tool-secret", 6, 50,
     ),
+    "a token in the body": (
+        HTTP.replace("x'}", "x', method: POST, body: {a: [{token: abc}]}}"), "tool-secret", 6, 66,
+    ),
+    "a host that is none": (HTTP.replace("a.ex", "a%2eex"), "tool-url", 6, 17),
+    "a backslash": (HTTP.replace("/x'", "\\\\b.example/x'"), "tool-url", 6, 17),
     "a cookie": (HTTP.replace("x'}", "x', headers: {Cookie: a=b}}"), "tool-secret", 6, 50),
     "the host": (HTTP.replace("x'}", "x', headers: {Host: b.example}}"), "tool-header", 6, 50),
     "a line break in a header": (
@@ -124,6 +130,27 @@ async def test_what_is_wrong_has_its_line_and_column(tmp_path: Path, case: str) 
     assert (violation.line, violation.column) == (line, column)
     assert violation.hint or code in ("invalid-value", "missing-key", "out-of-range")
     assert "abc" not in str(found)
+
+
+async def test_a_sealed_value_outside_of_a_key_is_refused(tmp_path: Path, keys: Keys) -> None:
+    """Nothing binds it to an origin: whoever changes the URL would get it. The runtime refuses it as well."""
+    tool = "  - {name: t, http: {method: POST, url: 'https://a.example/x', body: {pin: canary-7d1f}}}\n"
+    text = keys.seal(HEAD + tool, "pin")
+    found = await found_in(tmp_path / "agents.d", text, keys)
+    assert [(one.code, one.field) for one in found] == [("tool-secret", "tools[0].http.body.pin")]
+    opened = {"tools": [{"name": "t", "http": {"url": "https://a.example/x", "body": {"pin": "plain"}}}]}
+    sealed = {("tools", 0, "http", "body", "pin"): b"", ("tools", 0, "say"): b""}
+    [wrong] = find_misdirected_tokens(opened, sealed, frozenset())
+    assert wrong.pointer == ("tools", 0, "http", "body", "pin")
+
+
+async def test_what_an_argument_fills_is_no_credential(tmp_path: Path) -> None:
+    """A page's token is a member like any other."""
+    tool = (
+        "  - name: t\n    parameters: {page: {type: string}}\n"
+        "    http: {url: 'https://a.example/x?page_token={page}', query: {token: '{page}'}}\n"
+    )
+    assert await found_in(tmp_path / "agents.d", HEAD + tool) == ()
 
 
 SEALED = HEAD + HTTP + "    auth_token: {value: canary-7d1f, origin: 'ORIGIN'}\n"

@@ -90,6 +90,9 @@ async def test_a_request_is_made_and_its_answer_returned(server: ToolServer, run
         ("/bad/status/500", "failed"),
         ("/bad/status/503", "failed"),
         ("/bad/status/204", "ok"),
+        ("/bad/status/304", "failed"),
+        ("/bad/empty", "ok"),
+        ("/bad/latin", "ok"),
     ],
 )
 async def test_whatever_a_service_does_is_a_typed_result(

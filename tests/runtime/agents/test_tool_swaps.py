@@ -93,7 +93,7 @@ async def test_swaps_of_tools_under_turns(world: World, sealed: Sealed, tools: T
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_a_thousand_swaps_of_tools_under_twenty_clients(
     world: World, sealed: Sealed, tools: ToolServer
 ) -> None:

@@ -11,12 +11,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.runtime.snapshot_cache import file as snapshotfile
 from agentsd.runtime.snapshot_cache.format import (
+    FORMAT_VERSION,
     BadSnapshot,
     CachedSnapshot,
     SnapshotOrigin,
@@ -38,6 +40,23 @@ def test_what_was_kept_comes_back(count: int, older: set[int], size: int) -> Non
     back = unpack_snapshot(data + _sum(data))
     assert (back.head, back.rows, back.older, back.tokens) == (kept.head, kept.rows, olds, TOKENS)
     assert data.count(b"name: all\n") == (count > 1)
+
+
+def test_a_file_of_the_format_before() -> None:
+    """Its rows have no locks; all else comes back."""
+    kept = kept_of(3, 5, tokens=TOKENS)
+    head, *lines = b"".join(pack_snapshot(kept, ORIGIN)).split(b"\n", 4)
+    assert head == b"agentsd snapshot"
+    chunk = orjson.loads(lines[2])
+    rows = [row[:-1] for row in chunk["rows"]]
+    lines = [
+        lines[0].replace(b'"format":2', b'"format":1'),
+        lines[1],
+        orjson.dumps({**chunk, "rows": rows}),
+        lines[3],
+    ]
+    data = b"\n".join((head, *lines))
+    assert unpack_snapshot(data + _sum(data)).rows == tuple(replace(row, locks=()) for row in kept.rows)
 
 
 @given(st.integers(0, 5000), st.binary(min_size=1, max_size=3))
@@ -103,7 +122,7 @@ def test_a_file_of_somebody_else(tmp_path: Path, writer: SnapshotOrigin, why: st
 def test_a_newer_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is not guessed at."""
     path = tmp_path / "snapshot"
-    monkeypatch.setattr("agentsd.runtime.snapshot_cache.format.FORMAT_VERSION", 2)
+    monkeypatch.setattr("agentsd.runtime.snapshot_cache.format.FORMAT_VERSION", FORMAT_VERSION + 1)
     snapshotfile.write_snapshot(path, kept_of(1, 3), ORIGIN, time.time())
     monkeypatch.undo()
     with pytest.raises(BadSnapshot, match="newer agentsd"):

@@ -12,8 +12,10 @@ import pytest
 from agentsd.core.manifest.agent import AgentHead
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.catalog import default_catalog
+from agentsd.providers.resilience.builder import build_provider
 from agentsd.providers.tools.sources import build_tool_source
 from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.telemetry import Metrics
 from tests.vendors.openai_server import OpenAIServer
 from tests.vendors.tool_server import ToolServer
 
@@ -76,10 +78,13 @@ async def bench(tool_server: ToolServer) -> AsyncIterator[MakeBench]:
     catalog = default_catalog()
     async with OpenAIServer() as model:
 
-        def make(*entries: dict[str, Any], **head: Any) -> Bench:
+        def make(*entries: dict[str, Any], fallback: str | None = None, **head: Any) -> Bench:
             spec = AgentHead.model_validate({"tools": list(entries), **head})
-            section = {"provider": "openai-compatible", "model": "m", "api_url": model.url}
-            llm = catalog.build("llm", catalog.settings_of("llm", section), sessions)
+            section: dict[str, Any] = {"provider": "openai-compatible", "model": "m", "api_url": model.url}
+            if fallback is not None:
+                section |= {"retries": 1, "fallback": [{**section, "api_url": fallback}]}
+            settings = catalog.settings_of("llm", section)
+            llm: Any = build_provider(catalog, "llm", settings, sessions, Metrics())
             sources = [build_tool_source(one, sessions) for one in spec.tools]
             closers.extend([llm, *sources])
             tools = tuple(tool for source in sources for tool in source.tools)

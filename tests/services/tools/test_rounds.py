@@ -15,7 +15,8 @@ from agentsd.services.tools.events import ParagraphBegan, ToolEnded, ToolStarted
 from agentsd.services.tools.hidden_rounds import HiddenRoundStore
 from agentsd.services.tools.turn import ToolTurn
 from tests.services.tools.conftest import OPEN_PAGE, Bench, MakeBench, order_status, poster
-from tests.vendors.openai_server import Call
+from tests.vendors.base import Fault
+from tests.vendors.openai_server import Call, OpenAIServer
 from tests.vendors.tool_server import INSTRUCTIONS, ToolServer
 
 ASK = {"role": "user", "content": "Where is my order?"}
@@ -296,3 +297,29 @@ async def test_an_agent_without_tools_is_as_it_was(bench: MakeBench) -> None:
     assert answer["calls"][0]["function"] == {"name": "anything", "arguments": "not json"}
     assert made.model.last_chat["tools"] == [own]
     assert made.model.last_chat["stream_options"] == {"include_usage": True}
+
+
+@both
+async def test_a_check_changes_nothing(bench: MakeBench, tool_server: ToolServer, stream: bool) -> None:
+    """What is not a GET is not run in a turn that may only read."""
+    made = bench(order_status(tool_server.url), poster(tool_server.url))
+    made.model.script = [[LOOK, Call("create", '{"text": "a"}', "call_2")], ["Done."]]
+    answer = await ask(made, ToolTurn(read_only=True), stream=stream)
+    assert sorted(outcomes(answer)) == [("create", "refused"), ("order_status", "ok")]
+    assert made.paths == ["/orders/123456"]
+
+
+@both
+async def test_a_retry_of_the_model_repeats_no_tool(
+    bench: MakeBench, tool_server: ToolServer, stream: bool
+) -> None:
+    """The vendor fails after the tool was run: it is asked again, then another one is; the tool is not."""
+    async with OpenAIServer(words=["From the other."]) as other:
+        made = bench(poster(tool_server.url), fallback=other.url)
+        made.model.script = [[Call("create", '{"text": "a"}')]]
+        made.model.faults = [None, Fault.BROKEN, Fault.BROKEN]
+        answer = await ask(made, stream=stream)
+        assert answer["text"] == "From the other."
+        assert [one.body for one in tool_server.requests] == [{"text": "a"}]
+        assert len(made.model.requests) == 3
+        assert other.last_chat["messages"][-1]["role"] == "tool"

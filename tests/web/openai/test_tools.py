@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -14,17 +15,20 @@ from psycopg import sql
 from agentsd.control.sync.reconciler import Reconciler
 from agentsd.control.validation.checker import Checker
 from agentsd.providers.catalog import default_catalog
+from agentsd.services.turn_records.record import TurnRecord
 from agentsd.sops.identities import Identities
 from agentsd.sops.opener import Opener
+from agentsd.web.context import TURN_SINKS
 from tests.vendors.base import Fault
 from tests.vendors.openai_server import Call, OpenAIServer
 from tests.vendors.tool_server import ToolServer
-from tests.web.conftest import CANARY, Stack, vendor_manifest
+from tests.web.conftest import CANARY, Make, Stack, vendor_manifest
 from tests.web.openai.test_chat_completions import client_of, frames_of
 
 ASK = [{"role": "user", "content": "Where is my order?"}]
 LOOK = Call("order_status", '{"order_id": "123456"}')
 KEY = "tool-canary-93ab-that-nobody-may-see"
+OTHER = "tool-canary-57cd-that-nobody-may-see"
 TOOLS = """\
 tools:
   - name: order_status
@@ -319,6 +323,27 @@ async def test_a_key_that_is_moved_to_another_origin_stays_here(
     assert KEY not in json.dumps(agent)
 
 
+@pytest.mark.soak
+async def test_the_embedded_model_calls_a_real_tool(stack: Stack, tools: ToolServer) -> None:
+    """Forced by `tool_choice`, in a chat and in a response, without a network."""
+    text = "name: Local\nllm: {provider: llama-cpp.embedded, temperature: 0, max_tokens: 48}\n"
+    if default_catalog().vendor("llm", "llama-cpp.embedded").needs.missing():  # type: ignore[union-attr]
+        pytest.skip("llama-cpp.embedded is not installed")
+    stack.write("local.yaml", text + "\n".join(TOOLS.format(url=tools.url, key="").splitlines()[:5]) + "\n")
+    await stack.sync()
+    named = {"type": "function", "function": {"name": "order_status"}}
+    body = {"model": "local", "messages": [{"role": "user", "content": "Where is order 123456?"}]}
+    status, reply = await stack.ask("POST", "/v1/chat/completions", json={**body, "tool_choice": named})
+    assert status == 200
+    assert reply["choices"][0]["message"]["content"]
+    asked = {"model": "local", "input": "Where is order 123456?", "tool_choice": "required"}
+    status, reply = await stack.ask("POST", "/v1/responses", json=asked)
+    assert status == 200
+    assert [one["type"] for one in reply["output"]] == ["mcp_call", "message"]
+    assert reply["output"][0]["error"] is None
+    assert len(tools.requests) == 2
+
+
 async def test_an_editor_runs_a_tool_by_hand(sales: Stack, tools: ToolServer) -> None:
     """One that asks for consent as well; the audit has who, which and how it ended, and no argument."""
     path = "/api/agents/acme~sales/tools"
@@ -392,3 +417,48 @@ async def test_a_tool_s_key_is_nowhere_else(
     assert KEY not in caplog.text
     assert KEY not in json.dumps([one.body for one in vendor.requests])
     assert all(KEY in str(one.headers) for one in tools.requests if one.path.startswith("/orders"))
+
+
+async def test_an_edit_through_the_api_seals_a_key_and_keeps_the_others(
+    make: Make, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """A masked key is kept with its tool, also where that moved; a new one is sealed with its origin."""
+    stack = await make(write_back="files")
+    text = vendor_manifest(vendor.url) + TOOLS.format(url=tools.url, key=KEY)
+    stack.write("acme/sales.yaml", text, sealed=True)
+    await stack.sync()
+    _, agent = await stack.get("/api/agents/acme~sales")
+    listed = agent["tools"]
+    new = {
+        "name": "news", "http": {"url": f"{tools.url}/news"},
+        "auth_token": {"value": OTHER, "origin": tools.url},
+    }  # fmt: skip
+    status, reply = await stack.ask("PATCH", "/api/agents/acme~sales", json={"tools": [new, *listed]})
+    assert status == 200, reply
+    file = (stack.root / "acme/sales.yaml").read_text()
+    assert KEY not in file
+    assert OTHER not in file
+    assert tools.url not in file.partition("auth_token")[2].partition("http")[0]
+    for name, key in (("news", OTHER), ("order_status", KEY)):
+        arguments = {"order_id": "1"} if name == "order_status" else {}
+        path = f"/api/agents/acme~sales/tools/{name}"
+        _, ran = await stack.ask("POST", path, json={"arguments": arguments})
+        assert ran["outcome"] == "ok"
+        assert tools.last.headers["authorization"] == f"Bearer {key}"
+
+
+async def test_a_turn_s_record_has_its_tools(sales: Stack, vendor: OpenAIServer) -> None:
+    """With outcome and time, and without arguments."""
+    records: list[TurnRecord] = []
+
+    async def take(record: TurnRecord) -> None:
+        records.append(record)
+
+    sales.running._runner.app[TURN_SINKS].add("test", take)
+    vendor.script = [[LOOK, Call("nothing", "{}", "c2")], ["Done."]]
+    await chat(sales)
+    while not records:
+        await asyncio.sleep(0.001)
+    used = {one.name: one.outcome for one in records[0].tools}
+    assert used == {"order_status": "ok", "nothing": "unknown_tool"}
+    assert "123456" not in str(records)

@@ -6,10 +6,12 @@ import json
 import logging
 from itertools import product
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
-from tests.vendors.openai_server import OpenAIServer
+from tests.vendors.openai_server import Call, OpenAIServer
+from tests.vendors.tool_server import ToolServer
 from tests.web.conftest import Stack
 
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -189,3 +191,34 @@ async def test_a_swap_changes_the_templates(sales: Stack, vendor: OpenAIServer) 
     assert (await ask(sales, {"who": "Ada"}))[0] == 200
     assert told(vendor) == "Hi Ada"
     assert (await ask(sales, {"customer_name": "Ada"}))[0] == 400
+
+
+async def test_values_in_the_requests_of_tools(stack: Stack, vendor: OpenAIServer) -> None:
+    """They stand in their place, encoded for it, and cannot leave it."""
+    async with ToolServer() as server:
+        http = {
+            "url": f"{server.url}/people/{{{{customer_name}}}}/orders",
+            "headers": {"X-Plan": "{{plan}}"},
+            "query": {"name": "{{customer_name}}"},
+        }
+        plain = {"customer_name": VARIABLES["customer_name"], "plan": {"type": "string", "default": "free"}}
+        tool = {"name": "orders", "http": http}
+        stack.write("sales.yaml", manifest(vendor.url, system_prompt="", variables=plain, tools=[tool]))
+        await stack.sync()
+        for name in ("Ada Lovelace", "a?c=d#e&f", "{{plan}}", "é🙂"):
+            vendor.script = [[Call("orders")], ["Done."]]
+            assert (await ask(stack, {"customer_name": name}))[0] == 200
+            sent = server.requests[-1]
+            assert unquote(sent.path) == f"/people/{name}/orders"
+            assert (sent.query, sent.headers["x-plan"]) == ({"name": name}, "free")
+        count = len(server.requests)
+        for values in (
+            {"customer_name": ".."},
+            {"customer_name": "a/b"},
+            {"plan": "free\r\nHost: evil.example"},
+        ):
+            vendor.script = [[Call("orders")], ["Done."]]
+            assert (await ask(stack, values))[0] == 200
+            result = json.loads(vendor.last_chat["messages"][-1]["content"])
+            assert result["error"] in ("refused", "invalid_arguments")
+        assert len(server.requests) == count

@@ -45,10 +45,10 @@ def check(described: dict[str, Any], name: str, value: Any) -> list[str]:
 
 
 def routes_of(app: web.Application) -> Iterator[tuple[str, str]]:
-    """(method, path as OpenAPI writes it) of every route but the pages'."""
+    """(method, path as OpenAPI writes it) of every route but those of pages and MCP."""
     for route in app.router.routes():
         assert route.resource is not None
-        if route.resource.canonical == "/" or route.resource.canonical.startswith("/ui"):
+        if route.resource.canonical in ("/", "/mcp") or route.resource.canonical.startswith("/ui"):
             continue
         yield route.method, _PATTERN.sub(r"{\1}", route.resource.canonical)
 

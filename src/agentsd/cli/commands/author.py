@@ -31,13 +31,20 @@ PATH_OPTION = click.option("--path", type=click.Path(path_type=Path), help="Fold
 ENV_OPTION = click.option("--env", metavar="NAME", help="Merge the overlay envs/NAME over the manifests.")
 
 
+_LOCK_CODES = frozenset({"lock-missing", "lock-mismatch"})
+"""A lock is written after the manifest that names its server, since that has to be sealed first."""
+
+
 async def require_valid(settings: Settings, relative: str, data: bytes) -> None:
-    """Raise ``InvalidManifests`` if ``data`` may not become the manifest ``relative``."""
+    """Raise ``InvalidManifests`` if ``data`` may not become the manifest ``relative``.
+
+    A lock that does not fit it yet is left to ``validate``, and to `agentsd tools lock`.
+    """
     checker = make_checker(settings)
     file = SourceFile(relative, (0, 0, 0, 0), sha256(data).digest(), data)
     beside = read_tree(settings.path).beside if settings.path.is_dir() else TreeContext()
     checked = await checker.check_wholly(file, beside)
-    errors = filter_errors(checked.violations)
+    errors = [one for one in filter_errors(checked.violations) if one.code not in _LOCK_CODES]
     if errors:
         raise InvalidManifests([replace(v, path=f"{settings.path}/{v.path}") for v in errors])
 

@@ -171,6 +171,7 @@ def make_row(manifest: Manifest) -> AgentRow:
         prompt=attached.prompt.data if attached.prompt else None,
         sources=tuple((source.path, source.digest) for source in attached.sources),
         layers=attached.layers,
+        locks=attached.locks,
     )
 
 

@@ -171,6 +171,7 @@ async def serve_runtime(
     from agentsd.cli.compose.policies import make_bounds, make_policies
     from agentsd.runtime.agents.builder import Builder
     from agentsd.runtime.agents.document_history import StoreDocumentHistory
+    from agentsd.runtime.agents.tool_watch import ToolWatch
     from agentsd.runtime.follower.follower import Follower
     from agentsd.runtime.follower.knowledge import KnowledgeIndexer, StoreKnowledge
     from agentsd.runtime.follower.run_feed import RunFeed
@@ -222,6 +223,7 @@ async def serve_runtime(
         tasks.start("follow", follower.run)
         tasks.start("index", indexer.run)
         tasks.start("timeline", timeline.run)
+        tasks.start("tools", ToolWatch(registry).run)
         if planner is not None:
             stack.push_async_callback(planner.aclose)
         if writeback is not None:

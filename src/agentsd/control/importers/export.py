@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from agentsd.core.errors import ConfigError, StoreRefused
-from agentsd.core.manifest.agent import Attachment, StoredAgent
-from agentsd.core.names import strip_overlay
+from agentsd.core.manifest.agent import StoredAgent
+from agentsd.core.names import is_lock_name, strip_overlay
 from agentsd.core.plan.plan import StoredState
 from agentsd.files.atomic.compare_and_swap import compare_and_swap, replace_file
 from agentsd.files.tree import ATTACHMENT_SUFFIXES, is_manifest_name
@@ -48,10 +48,7 @@ async def load_stored_files(database: Database, source: str) -> ExportedFiles:
 def _iterate_documents(agents: Iterable[StoredAgent]) -> Iterable[tuple[str, bytes]]:
     for agent in agents:
         yield agent.path, agent.document_digest or agent.digest
-        beside: list[Attachment] = list(agent.attachments.layers)
-        if agent.attachments.prompt:
-            beside.append(agent.attachments.prompt)
-        yield from ((one.path, one.digest) for one in beside)
+        yield from ((one.path, one.digest) for one in agent.attachments.documents)
 
 
 def _iterate_users(stored: StoredState, source: str) -> Iterable[tuple[str, bytes]]:
@@ -77,7 +74,8 @@ def _check_path(path: str) -> None:
     """
     parts = strip_overlay(path).split("/")
     plain = all(part and not part.startswith(".") and "\\" not in part and "\0" not in part for part in parts)
-    if not plain or not (is_manifest_name(parts[-1]) or parts[-1].endswith(ATTACHMENT_SUFFIXES)):
+    known = is_manifest_name(parts[-1]) or parts[-1].endswith(ATTACHMENT_SUFFIXES) or is_lock_name(parts[-1])
+    if not plain or not known:
         raise StoreRefused(
             "a stored path leads out of the tree, or is not a manifest's", hint="check agents.path"
         )

@@ -15,7 +15,8 @@ def make_checkout_command(root: Path, revision: Revision) -> str | None:
     if revision.commit is None:
         return None
     top = find_repository(root)
-    attached = [path for path, _ in revision.sources] + [layer.path for layer in revision.layers]
+    attached = [path for path, _ in revision.sources]
+    attached += [one.path for one in (*revision.layers, *revision.locks)]
     paths = [
         _find_path_in_repository(root, top, path)
         for path in (revision.path, *_list_prompt_path(revision), *attached)
@@ -45,7 +46,8 @@ def _list_prompt_path(revision: Revision) -> tuple[str, ...]:
 
 def find_changed_files(root: Path, revision: Revision) -> list[str]:
     """Return files beside the manifest that differ from the revision: a rollback leaves them as they are."""
-    wanted = {**dict(revision.sources), **{layer.path: layer.digest for layer in revision.layers}}
+    beside = (*revision.layers, *revision.locks)
+    wanted = {**dict(revision.sources), **{one.path: one.digest for one in beside}}
     if revision.prompt is not None:
         wanted |= {path: sha256(revision.prompt).digest() for path in _list_prompt_path(revision)}
     return sorted(path for path, digest in wanted.items() if _compute_digest(root / path) != digest)

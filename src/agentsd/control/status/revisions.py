@@ -17,7 +17,7 @@ def get_state(revision: Revision) -> RevisionState:
     """Return the state of the agent at a revision; empty where the document cannot be read any more."""
     prompt = None if revision.prompt is None else revision.prompt.decode(errors="replace")
     beside = {path: digest.hex()[:8] for path, digest in revision.sources}
-    beside |= {layer.path: layer.digest.hex()[:8] for layer in revision.layers}
+    beside |= {one.path: one.digest.hex()[:8] for one in (*revision.layers, *revision.locks)}
     return RevisionState(revision.slug, revision.path, _parse_value(revision), prompt, beside)
 
 

@@ -50,9 +50,7 @@ async def mark_drift(conn: AsyncConnection, stored: StoredState) -> StoredState:
 
 def _list_digests(row: StoredAgent) -> Collection[bytes]:
     """Return the digests of the documents that a row is made from."""
-    beside = row.attachments
-    texts = (beside.prompt, *beside.layers) if beside.prompt else beside.layers
-    return (row.document_digest or row.digest, *(one.digest for one in texts))
+    return (row.document_digest or row.digest, *(one.digest for one in row.attachments.documents))
 
 
 def _describe_columns(columns: Mapping[str, Any] | None, altered: bool) -> Mapping[str, Any] | None:

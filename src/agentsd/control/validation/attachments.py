@@ -10,7 +10,8 @@ from posixpath import normpath
 from agentsd.control.validation.text_extraction import Extraction, Known, Refusal, is_costly, recall_passages
 from agentsd.core.manifest.agent import Attachment, Attachments
 from agentsd.core.manifest.document import Document
-from agentsd.core.names import DEFAULT_OWNER, derive_owner, strip_overlay
+from agentsd.core.manifest.tool_lock import LOCK_DEFAULT, make_lock_path
+from agentsd.core.names import DEFAULT_OWNER, LOCK_SUFFIX, derive_owner, is_lock_name, strip_overlay
 from agentsd.core.sealed import is_sealed_file
 from agentsd.core.violations import ATTACHMENT_PENDING, VIOLATIONS_MAX, Pointer, Violation, suggest_word
 from agentsd.files.tree import ATTACHMENT_SUFFIXES, TEXT_SUFFIXES, SourceFile, TreeContext, is_attachment_name
@@ -46,16 +47,17 @@ class Attached:
 
     @property
     def attachments(self) -> Attachments:
-        """Prompt and sources."""
-        sources = tuple(attachment for pointer, attachment in self.found.items() if pointer != PROMPT_POINTER)
-        return Attachments(self.found.get(PROMPT_POINTER), sources)
+        """Prompt, sources and locks."""
+        sources = tuple(one for pointer, one in self.found.items() if pointer[0] == "rag")
+        locks = {one.path: one for pointer, one in self.found.items() if pointer[0] == "tools"}
+        return Attachments(self.found.get(PROMPT_POINTER), sources, locks=tuple(locks.values()))
 
 
 def resolve_attachments(document: Document, beside: TreeContext, read: Read = recall_passages) -> Attached:
     """Return what ``document`` names. ``read``: what is known of a file that it names."""
     into = Attached()
     for pointer, name in islice(_iterate_named(document), SOURCES_MAX + 1):
-        file = _find_file(document, name, beside)
+        file = _find_file(document, pointer, name, beside)
         problem = _check_name(document, pointer, name)
         if problem is None and file is None:
             problem = _report_missing(document, pointer, name, beside)
@@ -87,6 +89,9 @@ def _attach_file(document: Document, pointer: Pointer, file: SourceFile, read: R
         hint = "texts are not opened here: put the plain text there, and secrets into the manifest"
         into.problems.append(document.violation(pointer, "attachment-sealed", message, hint))
         return
+    if is_lock_name(file.path):
+        into.found[pointer] = Attachment(file.path, file.digest, file.data)
+        return
     extraction = read(file.path, file.data)
     if isinstance(extraction, Refusal):
         message = f"{file.path} {extraction.why}"
@@ -110,6 +115,9 @@ def _iterate_named(document: Document) -> Iterator[tuple[Pointer, str]]:
         yield PROMPT_POINTER, document.value["system_prompt_file"]
     for index, name in enumerate((document.value.get("rag") or {}).get("sources", ())):
         yield ("rag", "sources", index), name
+    for index, entry in enumerate(document.value.get("tools") or ()):
+        if "mcp" in entry:
+            yield ("tools", index, "mcp", "lock"), entry["mcp"].get("lock", LOCK_DEFAULT)
 
 
 def get_attachment_folder(path: str) -> str:
@@ -118,17 +126,26 @@ def get_attachment_folder(path: str) -> str:
     return "" if owner == DEFAULT_OWNER and "/" not in strip_overlay(path) else f"{owner}/"
 
 
-def _find_file(document: Document, name: str, beside: TreeContext) -> SourceFile | None:
+def _get_folder(document: Document, pointer: Pointer) -> str:
+    """Return the folder that a name is relative to: a lock's is that of the manifest, which shares it."""
+    return (
+        make_lock_path(document.path, "") if pointer[0] == "tools" else get_attachment_folder(document.path)
+    )
+
+
+def _find_file(document: Document, pointer: Pointer, name: str, beside: TreeContext) -> SourceFile | None:
     """Return the file called ``name``, or None where it is missing or out of bounds."""
     if name != normpath(name) or name.startswith(("/", "../")) or "\\" in name:
         return None
-    folder = get_attachment_folder(document.path)
+    folder = _get_folder(document, pointer)
     if not folder and "/" in name and name.partition("/")[0] in beside.owners:
         return None  # the top belongs to "default"; what is in an owner's folder is that owner's
     return beside.files.get(folder + name)
 
 
 def _check_name(document: Document, pointer: Pointer, name: str) -> Violation | None:
+    if pointer[0] == "tools":
+        return None if is_lock_name(name) else _report_lock_name(document, pointer)
     suffixes = TEXT_SUFFIXES if pointer == PROMPT_POINTER else ATTACHMENT_SUFFIXES
     if name.endswith(suffixes) and is_attachment_name(name):
         return None
@@ -137,7 +154,15 @@ def _check_name(document: Document, pointer: Pointer, name: str) -> Violation | 
     return document.violation(pointer, "attachment-name", message, hint)
 
 
+def _report_lock_name(document: Document, pointer: Pointer) -> Violation:
+    message, hint = "a file of this name cannot be a lock", f"it starts with '_' and ends in {LOCK_SUFFIX}"
+    return document.violation(pointer, "attachment-name", message, hint)
+
+
 def _report_missing(document: Document, pointer: Pointer, name: str, beside: TreeContext) -> Violation:
+    if pointer[0] == "tools":
+        message = f"there is no lock {_get_folder(document, pointer)}{name}"
+        return document.violation(pointer, "lock-missing", message, "run: agentsd tools lock")
     folder = get_attachment_folder(document.path)
     mine = (path.removeprefix(folder) for path in beside.files if path.startswith(folder))
     known = list(islice(mine, _SUGGESTED_MAX))

@@ -24,6 +24,7 @@ from agentsd.control.validation.schema import share_schemas
 from agentsd.control.validation.seals import check_seal_form, find_claimed_fields, uncovered_seals
 from agentsd.control.validation.semantics import check_completeness, check_semantics
 from agentsd.control.validation.text_extraction import Extraction, Known, extract_in_worker, recall_passages
+from agentsd.control.validation.tool_locks import check_tool_locks
 from agentsd.control.validation.user_file import check_user, parse_user
 from agentsd.control.validation.variables import check_placeholders, check_variables, list_links
 from agentsd.core.errors import (
@@ -112,7 +113,7 @@ class Checker:
             sorted(self._trusted),
             chunking.CHUNKING_VERSION,
             self._limits.context_tokens,
-            5,
+            6,
         ]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
 
@@ -299,7 +300,7 @@ class Checker:
             violations = [*check_seal_form(own), *self._destinations(document, document.value, claimed)]
             violations += (*check_semantics(document, self._limits), *check_merge_rules(document))
             named = resolve_attachments(document, beside, read)
-            violations += named.problems
+            violations += (*named.problems, *check_tool_locks(document, named))
             violations += check_variables(document, named.attachments.prompt)
         unread = tuple(named.unread)
         if filter_errors(violations):

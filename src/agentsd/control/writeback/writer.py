@@ -33,6 +33,7 @@ from agentsd.control.writeback.manifest_editor import ManifestEditor, SealingEdi
 from agentsd.core.access import Principal
 from agentsd.core.errors import AgentsdError, Bug, InvalidManifests, SopsFailed
 from agentsd.core.names import derive_owner
+from agentsd.core.plan.conflicts import hands_over
 from agentsd.core.violations import ATTACHMENT_PENDING, filter_errors
 from agentsd.files.atomic.compare_and_swap import FileChanged, recover_files
 from agentsd.files.atomic.folder_lock import find_write_problem, lock_folder
@@ -206,6 +207,7 @@ async def _plan_and_check(
     outcome = await turn.preview(plan.after, plan.explicit, plan.documents)
     named_by = {command.target.path} if isinstance(command, WriteText) else set()
     _refuse_quarantined(outcome, {*plan.after, *named_by})
+    _refuse_broken_handoffs(outcome, plan)
     _refuse_undeleted(outcome, plan)
     return plan, outcome.stored.version
 
@@ -236,6 +238,19 @@ def _refuse_quarantined(outcome: SyncResult, paths: Collection[str]) -> None:
     bad = [q for q in outcome.plan.quarantined if q.path in paths]
     if bad:
         raise InvalidManifests([violation for one in bad for violation in one.violations])
+
+
+def _refuse_broken_handoffs(outcome: SyncResult, plan: EditPlan) -> None:
+    """Raise where an agent that others hand over to is to be suspended, deleted or made to need more."""
+    rows = outcome.stored.agents
+    edited = rows.get(plan.id)
+    if edited is None:
+        return
+    naming = {row.path for row in rows.values() if row.links.handoffs and hands_over(row, edited)}
+    bad = [q for q in outcome.plan.quarantined if q.path in naming - plan.after.keys()]
+    found = [one for q in bad for one in q.violations if one.code.startswith("handoff-")]
+    if found:
+        raise InvalidManifests(found)
 
 
 def _refuse_undeleted(outcome: SyncResult, plan: EditPlan) -> None:

@@ -186,20 +186,28 @@ class Attachments:
     sources: tuple[Attachment, ...] = ()
     layers: tuple[Attachment, ...] = ()
     """The documents that the manifest is merged with, in order, without itself (``core.manifest.layers``)."""
+    locks: tuple[Attachment, ...] = ()
+    """Files that pin the tools of MCP servers (``core.manifest.tool_lock``), each once."""
 
     def __bool__(self) -> bool:
-        return bool(self.prompt or self.sources or self.layers)
+        return bool(self.prompt or self.sources or self.layers or self.locks)
 
     @property
     def all(self) -> tuple[Attachment, ...]:
-        """Return what the manifest names: the prompt first, then the sources in the manifest's order."""
-        return (self.prompt, *self.sources) if self.prompt else self.sources
+        """Return what the manifest names: the prompt, then sources and locks in the manifest's order."""
+        named = (*self.sources, *self.locks) if self.locks else self.sources
+        return (self.prompt, *named) if self.prompt else named
+
+    @property
+    def documents(self) -> tuple[Attachment, ...]:
+        """Return what is stored beside the manifest's own document: prompt, layers, locks."""
+        return (*((self.prompt,) if self.prompt else ()), *self.layers, *self.locks)
 
     def without_data(self) -> Attachments:
         """Return a copy without the bytes, for attachments that are already stored."""
         bare = [
             tuple(replace(one, data=None, passages=None) for one in some)
-            for some in (self.sources, self.layers)
+            for some in (self.sources, self.layers, self.locks)
         ]
         return Attachments(self.prompt and replace(self.prompt, data=None), *bare)
 
@@ -296,6 +304,7 @@ class AgentRow:
     prompt: bytes | None = None  # the file of ``system_prompt_file``
     sources: tuple[tuple[str, bytes], ...] = ()  # (path, digest) of every source of knowledge
     layers: tuple[Attachment, ...] = ()  # with their bytes, as in ``Attachments``
+    locks: tuple[Attachment, ...] = ()  # likewise
 
     @property
     def documents(self) -> tuple[bytes, ...]:

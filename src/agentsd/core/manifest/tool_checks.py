@@ -27,7 +27,10 @@ SECRET_NAMES = frozenset({"api_key", "auth_token"})
 _URL = re.compile(
     r"(?P<origin>https?://[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?P<fragment>#.*)?", re.DOTALL
 )
+_AUTHORITY = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _NAME = re.compile(PARAMETER_PATTERN)
+_SEALABLE = frozenset({"description", "timeout_seconds", "say", "say_after_ms", "on_interrupt"})
+"""Fields of an entry that may be sealed, beside the key: no request contains them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ def parse_url_template(url: str) -> UrlTemplate:
     origin = found["origin"]
     if "@" in origin:
         raise InvalidTemplate("it contains a user or a password")
-    if "{" in origin or "}" in origin or normalise_origin(origin) == NO_ORIGIN or urlsplit(origin).port == 0:
+    valid = _AUTHORITY.fullmatch(origin) is not None and normalise_origin(origin) != NO_ORIGIN
+    if not valid or urlsplit(origin).port == 0:
         raise InvalidTemplate("scheme, host and port must be fixed, and valid")
     if found["fragment"]:
         raise InvalidTemplate("a fragment (#) is never sent")
@@ -138,12 +142,16 @@ def _find_request_problems(
     templates: list[tuple[Pointer, TemplateParts]] = []
     if isinstance(url, str):
         yield from _take_url((*at, "url"), url, templates)
-    yield from _find_query_problems(at, http.get("query"))
+    yield from _find_plain_credentials(at, http)
     yield from _find_header_problems(at, http)
     if http.get("method", "GET") in ("GET", "DELETE") and http.get("body"):
         hint = "remove it, or use another method"
         yield ToolProblem((*at, "body"), "tool-request", "this method has no body", hint, key=True)
     for pointer, text in _iter_texts(at, http):
+        if is_sealed(text):
+            hint = "only auth_token may be sealed here: it names the origin that it may go to"
+            yield ToolProblem(pointer, "tool-secret", "a sealed value would go wherever the URL leads", hint)
+            continue
         try:
             templates.append((pointer, parse_template(text)))
         except InvalidTemplate as problem:
@@ -166,19 +174,22 @@ def _take_url(at: Pointer, url: str, templates: list[tuple[Pointer, TemplatePart
         return
     templates += [(at, parts) for parts in parsed.path]
     templates += [(at, parts) for _, parts in parsed.query]
-    for name, _ in parsed.query:
-        if may_hold_credential(name):
+    for name, parts in parsed.query:
+        if may_hold_credential(name) and not any(find_placeholders(parts)):
             yield ToolProblem(at, "tool-secret", "the URL's query may hold a credential", _SEAL_IT)
 
 
 _SEAL_IT = "seal it as auth_token: {value, origin}; auth_header names its header"
 
 
-def _find_query_problems(at: Pointer, query: object) -> Iterator[ToolProblem]:
-    for name in query if isinstance(query, Mapping) else ():
-        if may_hold_credential(str(name)):
-            where = (*at, "query", name)
-            yield ToolProblem(where, "tool-secret", "this may hold a credential", _SEAL_IT, key=True)
+def _find_plain_credentials(at: Pointer, http: Mapping[str, Any]) -> Iterator[ToolProblem]:
+    """Yield the members of query and body that may hold a credential, unless an argument fills them."""
+    for pointer, text in _iter_texts(at, http):
+        name = next((str(part) for part in reversed(pointer) if isinstance(part, str)), "")
+        if pointer[len(at)] == "headers" or is_sealed(text) or not may_hold_credential(name):
+            continue
+        if not re.search(r"\{", text):
+            yield ToolProblem(pointer, "tool-secret", "this may hold a credential", _SEAL_IT, key=True)
 
 
 def _find_header_problems(at: Pointer, http: Mapping[str, Any]) -> Iterator[ToolProblem]:
@@ -196,7 +207,7 @@ def _find_header_problems(at: Pointer, http: Mapping[str, Any]) -> Iterator[Tool
 
 
 def _iter_texts(at: Pointer, http: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
-    """Yield the texts of query, headers and body, but sealed ones."""
+    """Yield the texts of query, headers and body."""
     for field in ("query", "headers", "body"):
         nodes: list[tuple[Pointer, Any]] = [((*at, field), http.get(field))]
         while nodes:
@@ -205,7 +216,7 @@ def _iter_texts(at: Pointer, http: Mapping[str, Any]) -> Iterator[tuple[Pointer,
                 nodes.extend(((*pointer, key), child) for key, child in node.items())
             elif isinstance(node, list):
                 nodes.extend(((*pointer, index), child) for index, child in enumerate(node))
-            elif isinstance(node, str) and not is_sealed(node):
+            elif isinstance(node, str):
                 yield pointer, node
 
 
@@ -266,6 +277,18 @@ def find_misdirected_tokens(
             if problem := _judge_token(token, origin, _is_whole_seal(at, sealed), trusted):
                 place = "http" if len(path) == 1 else "mcp"
                 yield MisdirectedToken(("tools", index, place, "url"), *problem)
+    yield from _find_loose_secrets(sealed or ())
+
+
+def _find_loose_secrets(sealed: Collection[Pointer]) -> Iterator[MisdirectedToken]:
+    """Yield sealed values of a tool that no origin is bound to: whoever changes its URL would get them."""
+    for at in sealed:
+        if at[0] != "tools" or len(at) < 3:
+            continue
+        key = at[2:4] == ("mcp", "auth_token") or at[2] == "auth_token"
+        if not key and at[2] not in _SEALABLE:
+            hint = "only auth_token may be sealed here: it names the origin that it may go to"
+            yield MisdirectedToken(at, "a sealed value would go wherever the URL leads", hint)
 
 
 def _is_whole_seal(at: Pointer, sealed: Collection[Pointer] | None) -> bool | None:

@@ -196,7 +196,7 @@ class McpServer(StrictModel):
         str,
         Field(
             min_length=1,
-            description="File in the owner's folder that pins the tools: written by `agentsd tools lock`.",
+            description="File beside the manifest that pins the tools: written by `agentsd tools lock`.",
             examples=["_tools.lock.yaml"],
             json_schema_extra=_PLAIN,
         ),

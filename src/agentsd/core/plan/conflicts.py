@@ -209,7 +209,16 @@ def _find_broken_handoffs(
                 yield manifest, Violation(link.path, code, text, hint, link.line, link.column)
 
 
-def _find_target_problems(manifest: Manifest, target: _Target | None) -> Iterator[tuple[str, str, str]]:
+def hands_over(source: StoredAgent, target: StoredAgent) -> bool:
+    """Return whether one row names another as the target of a hand-off, and nothing is wrong with that."""
+    named = any(link.to in (target.slug, str(target.id)) for link in source.links.handoffs)
+    known = _Target(target.owner, target.active, target.links.requires)
+    return named and not any(_find_target_problems(source, known))
+
+
+def _find_target_problems(
+    manifest: Manifest | StoredAgent, target: _Target | None
+) -> Iterator[tuple[str, str, str]]:
     """Yield (code, message, hint). Another owner's agent is reported as one that does not exist."""
     if target is None or target.owner != manifest.owner:
         hint = "name an agent of the same owner by its slug, such as acme/billing"

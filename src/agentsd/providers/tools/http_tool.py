@@ -33,6 +33,10 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 RETRY_STATUS = frozenset({502, 503, 504})
 """Answers after which a GET is sent once more."""
 REDIRECT_STATUS = frozenset({301, 302, 303, 307, 308})
+EMPTY_STATUS = frozenset({204, 205})
+ERROR_CHARACTERS_MAX = 2000
+"""Characters of a refusal that the model reads."""
+_CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "latin-1", "windows-1252", "utf-16"})
 _TEXT_TYPES = ("application/json", "application/xml", "application/yaml", "application/x-www-form-urlencoded")
 
 
@@ -60,6 +64,7 @@ class HttpToolSource:
             settings.on_interrupt,
             settings.confirm,
             settings.timeout_seconds,
+            read_only=settings.http.method == "GET",
         )
         self._sample = _find_sample(settings)
         self.available = True
@@ -216,18 +221,22 @@ async def _read_answer(response: aiohttp.ClientResponse) -> str:
     status = response.status
     if status in RETRY_STATUS:
         raise _Failure("failed", f"the service answered with status {status}", again=True)
-    if not _is_text(response.content_type, status):
+    if response.content_length == 0 or status in EMPTY_STATUS:
+        text = ""
+    elif not _is_text(response):
         raise _Failure("unreadable", "the service answered with something that is not text")
-    text = _decode(await _read_bounded(response))
-    if status >= 400 or status < 200:
-        raise _Failure("failed", f"the service answered with status {status}: {text}")
+    else:
+        text = _decode(await _read_bounded(response), response.charset)
+    if status >= 300:
+        raise _Failure("failed", f"the service answered with status {status}: {text[:ERROR_CHARACTERS_MAX]}")
     return text
 
 
-def _is_text(content_type: str, status: int) -> bool:
-    if status == 204:
+def _is_text(response: aiohttp.ClientResponse) -> bool:
+    """Return whether an answer claims to be text; one that claims nothing is tried."""
+    if "Content-Type" not in response.headers:
         return True
-    kind = content_type.lower()
+    kind = response.content_type.lower()
     return kind.startswith("text/") or kind in _TEXT_TYPES or kind.endswith(("+json", "+xml"))
 
 
@@ -248,9 +257,9 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     return data
 
 
-def _decode(data: bytes) -> str:
+def _decode(data: bytes, charset: str | None) -> str:
     try:
-        text = data.decode()
+        text = data.decode(charset if charset and charset.lower() in _CHARSETS else "utf-8")
     except UnicodeDecodeError:
         raise _Failure("unreadable", "the service answered with something that is not text") from None
     if "\0" in text:

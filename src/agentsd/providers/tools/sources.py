@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from agentsd.core.manifest.tools import ClientTool, HttpTool, ToolEntry
-from agentsd.providers.tool import Tool, ToolSource
+from agentsd.core.manifest.tool_lock import ToolSettings
+from agentsd.core.manifest.tools import ClientTool, HttpTool
+from agentsd.providers.tool import ToolSource
 from agentsd.providers.tools.client_tool import ClientToolSource
 from agentsd.providers.tools.http_tool import HttpToolSource
+from agentsd.providers.tools.mcp_source import McpToolSource
 from agentsd.providers.transport.sessions import HttpSessions
 
 
-class EmptySource:
-    """Source without tools, of an entry that this program cannot run."""
-
-    tools: tuple[Tool, ...] = ()
-
-    async def aclose(self) -> None:
-        """Do nothing."""
-
-
-def build_tool_source(entry: ToolEntry, sessions: HttpSessions) -> ToolSource:
+def build_tool_source(entry: ToolSettings, sessions: HttpSessions) -> ToolSource:
     """Return the source of ``entry``. Raises ``ProviderError``; opens no connection."""
     match entry:
         case HttpTool():
@@ -26,4 +19,4 @@ def build_tool_source(entry: ToolEntry, sessions: HttpSessions) -> ToolSource:
         case ClientTool():
             return ClientToolSource(entry)
         case _:
-            return EmptySource()
+            return McpToolSource(entry, sessions)

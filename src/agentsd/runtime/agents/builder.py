@@ -26,7 +26,8 @@ from agentsd.core.manifest.document import Document
 from agentsd.core.manifest.layers import find_borrowed_seals, merge_stored_layers
 from agentsd.core.manifest.sections import find_misdirected_secrets
 from agentsd.core.manifest.tool_checks import find_misdirected_tokens
-from agentsd.core.names import DEFAULT_OWNER
+from agentsd.core.manifest.tool_lock import ToolSettings, pin_tools
+from agentsd.core.names import DEFAULT_OWNER, strip_overlay
 from agentsd.core.text.agent_texts import AgentTexts, compile_texts
 from agentsd.core.text.template import InvalidTemplate
 from agentsd.core.trust.rules import DestinationsOf
@@ -80,6 +81,7 @@ class OpenedAgent:
     head: AgentHead
     settings: Mapping[str, ProviderSettings] = field(repr=False)
     texts: AgentTexts | None = field(default=None, repr=False)
+    tools: tuple[ToolSettings, ...] = field(default=(), repr=False)
 
 
 class Builder:
@@ -144,7 +146,7 @@ class Builder:
             checked = AgentHead.model_validate(head)
         except ValidationError as error:
             raise _make_refusal(row, (), error) from None
-        return OpenedAgent(row, checked, settings, _compile_texts(row, checked))
+        return OpenedAgent(row, checked, settings, _compile_texts(row, checked), _pin_tools(row, checked))
 
     def has_client(self, kind: str, settings: ProviderSettings) -> bool:
         """Return whether this program can run the vendor; for some it has the settings only."""
@@ -214,6 +216,18 @@ class Builder:
         for token in find_misdirected_tokens(opened.value, opened.sealed, self._trusted):
             message = f"{row.path}: {format_pointer(token.pointer)}: {token.message}"
             raise DocumentRefused("SecretDestination", message, hint=token.hint)
+
+
+def _pin_tools(row: AgentRow, head: AgentHead) -> tuple[ToolSettings, ...]:
+    """Return the settings of the agent's tools. Raises ``DocumentRefused`` for a lock that does not fit."""
+    if not head.tools:
+        return ()
+    locks = {strip_overlay(one.path): one.data for one in row.locks if one.data is not None}
+    try:
+        return pin_tools(head.tools, row.path, locks)
+    except InvalidManifests as error:
+        message = f"{row.path}: {error.violations[0].message}"
+        raise DocumentRefused("ToolLock", message, hint=error.violations[0].hint) from None
 
 
 def _build_guarded(name: str, build: Callable[[], T]) -> T:

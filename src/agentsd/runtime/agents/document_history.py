@@ -68,4 +68,5 @@ def _replace_document(row: AgentRow, revision: Revision) -> AgentRow:
         prompt=revision.prompt,
         sources=revision.sources,
         layers=revision.layers,
+        locks=revision.locks,
     )

@@ -161,8 +161,12 @@ class LazyOpener:
         self._doubtful.pop(entry, None)
         if outcome.retry:
             self._doubtful[entry] = None
+        self.report(entry, condition)
+
+    def report(self, entry: SnapshotEntry, condition: AgentCondition) -> None:
+        """Give an entry another condition, and publish it where it matters."""
         if self._tally.change(entry, condition):
-            self._changes.publish("condition", snapshot.version, (entry.row.slug,))
+            self._changes.publish("condition", self._current().version, (entry.row.slug,))
 
     def _without_build(self, entry: SnapshotEntry, outcome: Resolution) -> AgentCondition:
         """Return the condition of an entry of which nothing opened.

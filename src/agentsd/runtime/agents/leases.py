@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Protocol
 from uuid import UUID
 
-from agentsd.core.manifest.tools import ToolEntry
+from agentsd.core.manifest.tool_lock import ToolSettings
 from agentsd.core.names import DEFAULT_OWNER
 from agentsd.providers.base import LiveAgent, Provider
 from agentsd.providers.schema import ProviderSettings
@@ -33,7 +33,7 @@ TOOLS = "tools"
 
 _log = logging.getLogger(__name__)
 
-SharedSettings = ProviderSettings | ToolEntry
+SharedSettings = ProviderSettings | ToolSettings
 """Settings that a shared provider is built from: a section's, or those of an entry of ``tools``."""
 
 Shared = Provider | ToolSource
@@ -252,7 +252,7 @@ def make_live_agent(fields: Mapping[str, Any], boxes: Mapping[str, SharedProvide
     return LiveAgent(**fields, **providers, tools=tools)
 
 
-def list_tool_settings(entries: Iterable[ToolEntry]) -> dict[str, SharedSettings]:
+def list_tool_settings(entries: Iterable[ToolSettings]) -> dict[str, SharedSettings]:
     """Return the entries of ``tools`` by their places: ``tools[0]``."""
     return {f"{TOOLS}[{index}]": entry for index, entry in enumerate(entries)}
 

@@ -23,6 +23,10 @@ class BuiltAgentCache:
         self._metrics = metrics
         self._entries: OrderedDict[SnapshotEntry, None] = OrderedDict()
 
+    def list_entries(self) -> list[SnapshotEntry]:
+        """Return the entries, least recently leased first."""
+        return list(self._entries)
+
     def touch(self, entry: SnapshotEntry) -> None:
         """Record that ``entry`` was leased just now."""
         self._entries.move_to_end(entry)

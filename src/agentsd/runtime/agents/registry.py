@@ -122,6 +122,14 @@ class Registry(Leases):
             return [pair for pair in owned if pair[1].type in ("Degraded", "Invalid")][:limit]
         return [(entry.row.slug, entry.condition) for entry in self._tally.problems(limit)]
 
+    def list_built(self) -> list[tuple[SnapshotEntry, LiveAgent]]:
+        """Return the agents that are in use, with their entries."""
+        return [(entry, entry.built.agent) for entry in self._warm.list_entries() if entry.built is not None]
+
+    def report(self, entry: SnapshotEntry, condition: AgentCondition) -> None:
+        """Give an agent the condition that was found while it is in use."""
+        self.openings.report(entry, condition)
+
     async def aclose(self, drain_s: float = 10.0) -> None:
         """Refuse new leases, let running ones end within ``drain_s`` seconds, close every provider."""
         if self._closed:

@@ -139,7 +139,7 @@ class Resolver:
             for kind, settings in recipe.settings.items()
             if self._builder.has_client(kind, settings)
         }
-        usable |= list_tool_settings(recipe.head.tools)
+        usable |= list_tool_settings(recipe.tools)
         boxes = self._boxes.take_all(wanted.id, usable, wanted.owner)
         return BuiltAgent(make_live_agent(merge_agent_fields(wanted, recipe), boxes), boxes, self._boxes)
 

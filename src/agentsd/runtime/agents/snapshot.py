@@ -30,7 +30,8 @@ class AgentCondition:
 
     Ready      Opened; TurnModelMissing: opened, but silence ends its turns; NotOpened: neither a lease nor
                the verifier has opened it yet
-    Degraded   an older document serves; ``reason`` is why the newest does not
+    Degraded   an older document serves; ``reason`` is why the newest does not. ToolChanged: the newest
+               serves without a tool whose MCP server changed it
     Invalid    nothing of it can run; ``reason`` is why
     Suspended  Inactive: its manifest contains ``active: false``
     """

@@ -25,7 +25,7 @@ async def open_single_agent(builder: Builder, row: AgentRow) -> AsyncIterator[Li
             if builder.has_client(kind, settings):
                 providers[kind] = builder.build(kind, settings, row.owner)
                 stack.push_async_callback(providers[kind].aclose)
-        for entry in recipe.head.tools:
+        for entry in recipe.tools:
             source = builder.build(TOOLS, entry, row.owner)
             stack.push_async_callback(source.aclose)
             tools += source.tools

@@ -26,7 +26,7 @@ from agentsd.core.manifest.agent import AgentRow, Attachment
 from agentsd.store.queries.users import OwnerTokens
 from agentsd.store.queries.versions import Head
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: rows have locks
 MAGIC = b"agentsd snapshot\n"
 CHECKSUM_BYTES = 64
 """Length of the checksum at the end, in bytes."""
@@ -133,8 +133,13 @@ def _pack_row(row: AgentRow, blobs: _Blobs) -> list[Any]:
         blobs.number(row.data),
         blobs.number(row.prompt),
         [[path, digest.hex()] for path, digest in row.sources],
-        [[one.path, one.digest.hex(), blobs.number(one.data)] for one in row.layers],
+        _pack_attachments(row.layers, blobs),
+        _pack_attachments(row.locks, blobs),
     ]
+
+
+def _pack_attachments(attachments: Sequence[Attachment], blobs: _Blobs) -> list[Any]:
+    return [[one.path, one.digest.hex(), blobs.number(one.data)] for one in attachments]
 
 
 def check_origin(head: Mapping[str, Any], origin: SnapshotOrigin) -> None:
@@ -184,7 +189,7 @@ def _unpack_body(data: bytes) -> CachedSnapshot:
 def _unpack_row(row: Sequence[Any], blobs: Sequence[bytes]) -> AgentRow:
     (
         agent, slug, owner, source, path, version, digest, is_default, is_active, name, commit,
-        created_at, updated_at, data, prompt, sources, layers,
+        created_at, updated_at, data, prompt, sources, layers, *rest,
     ) = row  # fmt: skip
     return AgentRow(
         id=UUID(agent),
@@ -203,8 +208,13 @@ def _unpack_row(row: Sequence[Any], blobs: Sequence[bytes]) -> AgentRow:
         data=blobs[data],
         prompt=None if prompt is None else blobs[prompt],
         sources=tuple((one, bytes.fromhex(hexed)) for one, hexed in sources),
-        layers=tuple(
-            Attachment(one, bytes.fromhex(hexed), None if number is None else blobs[number])
-            for one, hexed, number in layers
-        ),
+        layers=_unpack_attachments(layers, blobs),
+        locks=_unpack_attachments(rest[0] if rest else (), blobs),
+    )
+
+
+def _unpack_attachments(packed: Sequence[Any], blobs: Sequence[bytes]) -> tuple[Attachment, ...]:
+    return tuple(
+        Attachment(one, bytes.fromhex(hexed), None if number is None else blobs[number])
+        for one, hexed, number in packed
     )

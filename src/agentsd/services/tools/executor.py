@@ -41,6 +41,9 @@ async def execute_call(
         arguments = tool.definition.arguments.parse(call.arguments)
     except InvalidArguments as error:
         return ToolEnded(call, ToolResult("invalid_arguments", str(error)), tool.definition)
+    if turn.read_only and not tool.definition.read_only:
+        text = "not run: this is a test, and the tool may change something"
+        return ToolEnded(call, ToolResult("refused", text), tool.definition)
     if tool.definition.confirm:
         refused = await _check_consent(agent, tool.definition, arguments, turn)
         if refused is not None:

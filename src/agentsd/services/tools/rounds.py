@@ -193,16 +193,16 @@ class ToolRounds:
         """Run the calls of a round; keep them and their results for the next one, or for the next request."""
         mixed = self._is_mixed(one)
         calls: list[ToolCall] = [call.as_call() for call in one.held] if mixed or not ended else []
-        results: dict[str, ToolEnded] = {}
+        results: dict[int, ToolEnded] = {}  # by identity: a vendor may repeat an id
         self._left -= 1
         if self._turn.switch is not None:
             self._turn.switch.begin_round(blocked=mixed)
         async with aclosing(self._run_calls(calls)) as events:
             async for event in events:
                 if isinstance(event, ToolEnded):
-                    results[event.call.id] = event
+                    results[id(event.call)] = event
                 yield event
-        message, answers = one.make_message(), [_make_answer(results[call.id]) for call in calls]
+        message, answers = one.make_message(), [_make_answer(results[id(call)]) for call in calls]
         if mixed:
             self._hide_round(one, message["tool_calls"], answers)
         elif calls:

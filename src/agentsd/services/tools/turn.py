@@ -38,6 +38,7 @@ class ToolTurn:
     consents: Consents | None = None  # None: there is no conversation that consent could belong to
     consents_begun: bool = False
     hidden: HiddenRounds | None = None  # what a client does not see of rounds before its own calls
+    read_only: bool = False  # what may change something is not run
     approved: tuple[ToolCall, ...] = ()  # run before the model is asked
     keep: Callable[[asyncio.Future[ToolEnded], ToolDefinition], None] | None = None
     """Takes over a call that goes on when the turn is interrupted (``on_interrupt: finish``)."""

@@ -32,6 +32,7 @@ class TurnTimes:
     first_token: float | None = None
     first_sound: float | None = None
     ended: float = 0.0
+    last_sound: float | None = None  # of the caller's voice: ``speech_ended`` is later by the wait
 
 
 @dataclass(frozen=True, slots=True)

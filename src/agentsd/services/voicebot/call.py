@@ -179,7 +179,7 @@ class Call:
 
         Raises ``CallRefused`` for more than ``max_seconds`` that the client does not commit.
         """
-        if self._closing:
+        if self._closing and self._speaker is None:
             return
         self._microphone.add(pcm, self._preferences.input_rate, self._clock())
         if not self._preferences.detect:
@@ -197,7 +197,7 @@ class Call:
         ear = self._ear
         for number, part in enumerate(ear.slices(pcm), 1):
             await ear.consider()
-            if self._closing:  # set while it waited
+            if self._closing and self._speaker is None:  # set while it waited
                 self._close_ear()
                 return
             self._hear(ear, part)
@@ -222,6 +222,8 @@ class Call:
             else:
                 turn.utterance.resume()
             turn.speech_ms = ear.speech_ms
+            if ear.stirring:
+                turn.voiced_at = self._clock()
             runner.consider(turn)
         confirmed = turn is not None and turn.state.confirmed
         if ear.stirring and not confirmed and runner.answering:
@@ -344,10 +346,14 @@ class Call:
         return True
 
     async def finish(self) -> None:
-        """Accept no more, let the turns in progress end, then end ``events``."""
+        """Begin no more turns, let those in progress end, then end ``events``.
+
+        A caller who is speaking is heard to the end and answered, where a detector notices that end.
+        """
         self._closing = self.runner.closing = True
-        self._drop_utterance()
-        if tasks := [turn.task for turn in self.runner.turns if turn.task]:
+        if not self._preferences.detect:
+            self._drop_utterance()
+        while tasks := [turn.task for turn in self.runner.turns if turn.task]:
             await asyncio.wait(tasks)
         self.queue.end()
 
@@ -363,10 +369,11 @@ class Call:
 
     async def watch_clock(self) -> None:
         """Notice what does not happen: a microphone that stops in mid-word, and silence of both."""
-        while not self._closing:
+        while not self._closing or self._speaker is not None:
             await asyncio.sleep(TICK_SECONDS)
             await self._end_muted()
-            await self._break_silence()
+            if not self._closing:
+                await self._break_silence()
 
     async def _end_muted(self) -> None:
         """Take a microphone that sends no more for silence."""
@@ -424,7 +431,7 @@ class Call:
         utterance.put(pcm)
 
     def _take(self, heard: SpeechStart | SpeechSlice | SpeechEnd) -> None:
-        if isinstance(heard, SpeechStart):
+        if isinstance(heard, SpeechStart) and not self._closing:
             self._speaker = self._listen()
             self._silence.prompts = 0
             if self._speaker.utterance:
@@ -469,6 +476,8 @@ class Call:
         self.runner.release_voice()
 
     def _start(self, turn: CallTurn) -> CallTurn:
+        if self._closing:
+            raise CallRefused("the server stops", code="server_stopping", hint="connect again")
         if len(self.runner.turns) >= TURNS_MAX:
             raise CallRefused("too many turns are in progress", code="rate_limit_exceeded", hint="wait")
         turn.asked_at = None if turn.greets or turn.breaks_silence else self._clock()

@@ -10,13 +10,15 @@ def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecor
     """Return the record of a turn that ends ``now``."""
     answer, utterance = turn.answer, turn.utterance
     tokens_in, tokens_out, cached = read_token_usage(answer.usage if answer else None)
+    over = utterance is None or utterance.ended.is_set()
     times = TurnTimes(
         began=turn.began,
-        speech_ended=turn.asked_at,
+        speech_ended=turn.asked_at if over else None,
         transcribed=turn.transcribed_at,
         first_token=answer.first_token_at if answer else None,
         first_sound=answer.first_sound_at if answer else None,
         ended=now,
+        last_sound=turn.voiced_at,
     )
     usage = TurnUsage(
         tokens_in,

@@ -197,6 +197,9 @@ class TurnEnded:
     """End of a turn, with its reason. Each turn has one, after all its other events."""
 
     record: TurnRecord
+    item: str | None = None  # the caller's, where the turn was spoken
+    answer: str | None = None
+    ask: object = None  # ``AnswerRequest.label``
 
 
 @dataclass(frozen=True, slots=True)

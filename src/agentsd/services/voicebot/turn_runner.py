@@ -328,12 +328,12 @@ class TurnRunner:
             self._events.push(event)
 
     def _interrupt(self, turn: CallTurn) -> None:
-        """Stop turns that have not begun to answer, and silence the agent if the settings allow it."""
+        """Stop older turns that have not begun to answer; silence the agent if the settings allow it."""
         silences = self._settings(turn).interruption.enabled
-        for other in tuple(self.turns):
+        for other in self.turns[: self.turns.index(turn)]:  # words that come late stop nothing newer
             waits = other.pending and other.state.phase is not Phase.ANSWERING
             by_itself = other.greets or other.breaks_silence or not other.ask.kept
-            if other is not turn and waits and not by_itself and (silences or other.utterance is not None):
+            if waits and not by_itself and (silences or other.utterance is not None):
                 self.debt = Debt("answer")
                 self.advance(other, Superseded())
         newest = self.newest_answer
@@ -386,11 +386,16 @@ class TurnRunner:
 
     def _is_owed(self, turn: CallTurn, *, resume: bool = True) -> bool:
         """Return whether the turn has to give an answer that it did not ask for."""
-        if self.debt is None:
+        if self.debt is None or self._is_followed(turn):
             return False
         if self.debt.kind == "answer":
             return self.conversation.awaits_answer
         return resume and self._settings(turn).interruption.resume_false
+
+    def _is_followed(self, turn: CallTurn) -> bool:
+        """Return whether the caller has gone on after the speech of ``turn``: the newest answers for all."""
+        newer = self.turns[self.turns.index(turn) + 1 :] if turn in self.turns else ()
+        return any(one.utterance is not None and one.state.confirmed for one in newer)
 
     async def _answer(self, agent: LiveAgent, turn: CallTurn) -> None:
         debt: Debt | None = None
@@ -508,7 +513,9 @@ class TurnRunner:
     def _report(self, turn: CallTurn) -> None:
         """Report the end of a turn, and hand it to the sinks."""
         record = make_call_record(self.id, turn, self._clock())
-        self._events.push(ev.TurnEnded(record))
+        item = turn.utterance.item if turn.utterance is not None else None
+        answer = turn.answer.id if turn.answer is not None else None
+        self._events.push(ev.TurnEnded(record, item, answer, turn.ask.label))
         if self._sinks is not None:
             self._sinks.put(record)
 

@@ -108,6 +108,7 @@ class CallTurn:
     heard: asyncio.Event = field(default_factory=asyncio.Event)  # set when the transcription has ended
     began: float = 0.0
     asked_at: float | None = None
+    voiced_at: float | None = None  # the last sound of the caller's voice
     transcribed_at: float | None = None
     contested: bool = False  # it began while the agent answered
     hidden: list[CallEvent] = field(default_factory=list)  # events until its speech is confirmed

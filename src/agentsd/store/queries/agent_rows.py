@@ -88,20 +88,13 @@ def parse_links(stored: object) -> AgentLinks:
 
 
 def dump_attachments(attachments: Attachments) -> dict[str, Any]:
-    """Return ``{"prompt": {"path", "digest"}, "sources": [{…}, …], "layers": [{…}, …]}``.
+    """Return ``{"prompt": {"path", "digest"}, "sources": [{…}, …], "layers": [{…}, …], "locks": [{…}, …]}``.
 
     Digests are in hex.
     """
     prompt = {"prompt": _dump_attachment(attachments.prompt)} if attachments.prompt else {}
-    sources = (
-        {"sources": [_dump_attachment(source) for source in attachments.sources]}
-        if attachments.sources
-        else {}
-    )
-    layers = (
-        {"layers": [_dump_attachment(layer) for layer in attachments.layers]} if attachments.layers else {}
-    )
-    return prompt | sources | layers
+    lists = {"sources": attachments.sources, "layers": attachments.layers, "locks": attachments.locks}
+    return prompt | {name: [_dump_attachment(one) for one in some] for name, some in lists.items() if some}
 
 
 def _dump_attachment(attachment: Attachment) -> dict[str, str]:
@@ -112,11 +105,10 @@ def parse_attachments(stored: object) -> Attachments:
     """Reverse ``dump_attachments``; empty for anything else, so that a sync heals it."""
     known = read_mapping(stored)
     prompt = read_named_digests([known["prompt"]] if known.get("prompt") else None) or ()
-    sources, layers = (read_named_digests(known.get(name)) or () for name in ("sources", "layers"))
+    lists = (read_named_digests(known.get(name)) or () for name in ("sources", "layers", "locks"))
     return Attachments(
         next((Attachment(*one) for one in prompt), None),
-        tuple(Attachment(*one) for one in sources),
-        tuple(Attachment(*one) for one in layers),
+        *(tuple(Attachment(*one) for one in some) for some in lists),
     )
 
 

@@ -72,6 +72,7 @@ class Revision:
     prompt: bytes | None = None  # as in AgentRow
     sources: tuple[tuple[str, bytes], ...] = ()
     layers: tuple[Attachment, ...] = ()
+    locks: tuple[Attachment, ...] = ()
 
 
 async def load_stored(connection: AsyncConnection, source: str) -> StoredState:
@@ -167,20 +168,26 @@ _UNREADABLE = Attachment("the column attachments", b"")
 async def _build_rows(
     connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], kind: Callable[..., Row]
 ) -> list[Row]:
-    """Build rows that end with sources and layers; shared layers' bytes are read once."""
-    digests = {digest for row in rows for _, digest in read_named_digests(row[-1]) or ()}
-    found = await load_layers(connection, digests)
+    """Build rows that end with sources, layers and locks; the bytes of shared ones are read once."""
+    named = (one for row in rows for stored in row[-2:] if stored for one in read_named_digests(stored) or ())
+    found = await load_layers(connection, {digest for _, digest in named})
     return [
-        kind(*row[:-2], read_named_digests(row[-2]) or (), _collect_layers(row[-2:], found)) for row in rows
+        kind(*row[:-3], read_named_digests(row[-3]) or (), *_collect_beside(row[-3:], found)) for row in rows
     ]
 
 
-def _collect_layers(stored: Sequence[object], found: Mapping[bytes, bytes]) -> tuple[Attachment, ...]:
-    """Return the layers; where the row does not name them properly, one that cannot be read."""
-    sources, layers = map(read_named_digests, stored)
-    if sources is None or layers is None:
-        return (_UNREADABLE,)
-    return tuple(Attachment(path, digest, found.get(digest)) for path, digest in layers)
+def _collect_beside(
+    stored: Sequence[object], found: Mapping[bytes, bytes]
+) -> tuple[tuple[Attachment, ...], tuple[Attachment, ...]]:
+    """Return layers and locks; where the row does not name them properly, a layer that cannot be read."""
+    sources, layers, locks = map(read_named_digests, stored)
+    if sources is None or layers is None or locks is None:
+        return (_UNREADABLE,), ()
+    return _attach_bytes(layers, found), _attach_bytes(locks, found)
+
+
+def _attach_bytes(named: Iterable[tuple[str, bytes]], found: Mapping[bytes, bytes]) -> tuple[Attachment, ...]:
+    return tuple(Attachment(path, digest, found.get(digest)) for path, digest in named)
 
 
 async def load_revisions(
@@ -197,7 +204,8 @@ async def load_revisions(
     """
     cursor = await connection.execute(
         """SELECT r.agent_id, r.version, r.operation, r.slug, r.owner, r.source, r.path, r.digest, r.commit,
-                  r.run_id, r.created_at, d.data, p.data, r.attachments->'sources', r.attachments->'layers'
+                  r.run_id, r.created_at, d.data, p.data, r.attachments->'sources', r.attachments->'layers',
+                  r.attachments->'locks'
            FROM agent_revisions r JOIN documents d ON d.digest = r.document_digest
            LEFT JOIN documents p ON p.digest = decode(r.attachments->'prompt'->>'digest', 'hex')
            WHERE r.agent_id = %s AND (%s::bigint IS NULL OR r.version < %s)
@@ -225,10 +233,11 @@ async def load_revision_page(
     """
     cursor = await connection.execute(
         """SELECT agent_id, version, operation, slug, owner, source, path, digest, commit, run_id, created_at,
-                  data, prompt, sources, layers, total
+                  data, prompt, sources, layers, locks, total
            FROM (
              SELECT r.*, d.data, p.data AS prompt, r.attachments->'sources' AS sources,
-                    r.attachments->'layers' AS layers, row_number() OVER newest AS place,
+                    r.attachments->'layers' AS layers, r.attachments->'locks' AS locks,
+                    row_number() OVER newest AS place,
                     count(*) OVER () AS total,
                     sum(octet_length(d.data) + coalesce(octet_length(p.data), 0)
                         + coalesce(jsonb_array_length(r.attachments->'layers'), 0) * %s) OVER newest AS bytes
@@ -255,7 +264,8 @@ _ROWS = """
 SELECT a.id, a.slug, u.username, a.source, a.path, a.version, a.digest, a.is_default, a.is_active, a.name,
        a.commit, a.created_at, a.updated_at, a.deleted_at IS NOT NULL,
        CASE WHEN a.deleted_at IS NULL THEN d.data ELSE ''::bytea END, p.data, a.attachments->'sources',
-       CASE WHEN a.deleted_at IS NULL THEN a.attachments->'layers' END
+       CASE WHEN a.deleted_at IS NULL THEN a.attachments->'layers' END,
+       CASE WHEN a.deleted_at IS NULL THEN a.attachments->'locks' END
 FROM agents a JOIN users u ON u.id = a.user_id JOIN documents d ON d.digest = a.document_digest
 LEFT JOIN documents p ON p.digest = decode(a.attachments->'prompt'->>'digest', 'hex')
 """

@@ -102,7 +102,7 @@ async def _make_rows(
     digests = [sha256(data).digest() for _, _, data in read]
     documents = [(digest, c.path, data) for digest, (c, _, data) in zip(digests, read, strict=True)]
     attached = [require_manifest(change).attachments for change, _, _ in read]
-    texts = [one for beside in attached for one in (beside.prompt, *beside.layers) if one]
+    texts = [one for beside in attached for one in beside.documents]
     documents += [(text.digest, text.path, text.data) for text in texts if text.data is not None]
     await store_documents(connection, documents)
     return [

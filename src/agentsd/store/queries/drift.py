@@ -22,6 +22,9 @@ async def find_altered_documents(connection: AsyncConnection) -> frozenset[bytes
                SELECT DISTINCT unnest(layer_digests) AS digest FROM agents WHERE deleted_at IS NULL
                UNION SELECT decode(attachments->'prompt'->>'digest', 'hex') FROM agents
                      WHERE deleted_at IS NULL AND attachments ? 'prompt'
+               UNION SELECT decode(one->>'digest', 'hex')
+                     FROM agents, jsonb_array_elements(attachments->'locks') AS one
+                     WHERE deleted_at IS NULL AND jsonb_typeof(attachments->'locks') = 'array'
            )
            SELECT n.digest FROM needed n LEFT JOIN documents d USING (digest)
            WHERE d.data IS NULL OR sha256(d.data) <> n.digest""",

@@ -1,5 +1,7 @@
 """Error responses: ``application/problem+json`` (RFC 9457), or OpenAI's shape under ``/v1``.
 
+Under ``/mcp`` an error is one of JSON-RPC, without the id of a request, with the problem as its data.
+
 ``code`` is stable and meant for programs; ``type`` is the same as a URI. ``detail`` describes the
 error, ``hint`` the remedy. Texts are written here or in ``AgentsdError``, so they contain no
 secret.
@@ -44,6 +46,9 @@ from agentsd.web.http.json import to_json
 
 TYPE_PREFIX = "urn:agentsd:problem:"
 OPENAI_PREFIX = "/v1/"
+MCP_PATH = "/mcp"
+INVALID_REQUEST, INTERNAL_ERROR = -32600, -32603
+"""Codes of JSON-RPC 2.0 for a request that cannot be answered, and for a failure of the server."""
 
 _STATUS_BY_ERROR: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (AgentNotFound, 404, "agent_not_found"),
@@ -161,17 +166,27 @@ class Problem(Exception):
         optional = {"hint": self.hint, "param": self.param}
         return members | {key: value for key, value in optional.items() if value} | dict(self.extra)
 
+    @property
+    def text(self) -> str:
+        """Return what is wrong and what to do, in one line."""
+        return f"{self.detail} ({self.hint})" if self.hint else self.detail
+
     def as_openai(self) -> OpenAIError:
         """Return the error in OpenAI's shape."""
-        message = f"{self.detail} ({self.hint})" if self.hint else self.detail
         return {
             "error": {
-                "message": message,
+                "message": self.text,
                 "type": get_openai_type(self.status),
                 "param": self.param,
                 "code": self.code,
             }
         }
+
+    def as_json_rpc(self) -> dict[str, Any]:
+        """Return the error as the response to a JSON-RPC request whose id is not known."""
+        code = INTERNAL_ERROR if self.status >= 500 else INVALID_REQUEST
+        error = {"code": code, "message": self.text, "data": self.as_problem()}
+        return {"jsonrpc": "2.0", "id": None, "error": error}
 
     def as_frame(self, request_id: str) -> OpenAIError:
         """Return ``as_openai`` with the request's id, for an event after the head was sent."""
@@ -184,14 +199,21 @@ class Problem(Exception):
 
         Failures of the server and of vendors contain the request's id, with which the log can be searched.
         """
-        is_openai = path.startswith(OPENAI_PREFIX)
-        body: Any = self.as_openai() if is_openai else self.as_problem()
+        body: Any
+        if path == MCP_PATH:
+            body = self.as_json_rpc()
+            told = body["error"]["data"]
+        elif path.startswith(OPENAI_PREFIX):
+            body = self.as_openai()
+            told = body["error"]
+        else:
+            body = told = self.as_problem()
         if request_id and self.status >= 500:
-            body.get("error", body)["request_id"] = request_id
+            told["request_id"] = request_id
         return web.Response(
             body=to_json(body),
             status=self.status,
-            content_type="application/json" if is_openai else "application/problem+json",
+            content_type="application/problem+json" if body is told else "application/json",
             headers=dict(self.headers),
         )
 

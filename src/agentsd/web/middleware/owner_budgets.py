@@ -9,6 +9,8 @@ not counted, so that they are never locked out.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -61,6 +63,23 @@ class OwnerBudgets:
         self._requests[owner] += 1
         self._works[owner] += heavy
         return owner, heavy
+
+    @contextmanager
+    def hold_work(self, principal: Principal) -> Iterator[None]:
+        """Count expensive work of a request that did not look expensive when it came.
+
+        Raise ``Problem`` 429 beyond the budget.
+        """
+        owner = principal.owner
+        if principal.is_admin or not owner:
+            yield
+            return
+        self._refuse(self._works, self.works, owner, "works")
+        self._works[owner] += 1
+        try:
+            yield
+        finally:
+            _release_count(self._works, owner, 1)
 
     def leave(self, work: OwnerWork) -> None:
         """Release what ``enter`` counted."""

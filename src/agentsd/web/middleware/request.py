@@ -99,7 +99,7 @@ def request_middleware(
             add_security_headers(redirection)
             raise
         except BaseException as error:  # a plug-in's SystemExit, a panic in native code
-            problem = _make_problem(error, request)
+            problem = make_problem(error, request)
             status = problem.status
             if has_begun(request):
                 cut_connection(request)
@@ -230,7 +230,8 @@ def _make_unauthorized(request: web.Request) -> Problem:
     )
 
 
-def _make_problem(error: BaseException, request: web.Request) -> Problem:
+def make_problem(error: BaseException, request: web.Request) -> Problem:
+    """Return the problem for whatever a handler raised; log what nobody foresaw."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, AgentsdError):

@@ -19,7 +19,8 @@ from agentsd.web.openapi.schemas.models import make_model_schemas
 DESCRIPTION = (
     "Voice and chat agents as code. Errors are `application/problem+json`; under `/v1` they have OpenAI's "
     "form. Secrets are always `**********`. A server without tokens accepts requests from this machine only, "
-    "and requires none."
+    "and requires none. `POST /mcp` is an endpoint of the Model Context Protocol, with the same tokens and "
+    "roles: it describes its tools itself."
 )
 
 

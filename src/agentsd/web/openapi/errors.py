@@ -37,7 +37,7 @@ ERRORS: dict[int, ErrorStatus] = {
         (
             *(*_INVALID_CODES, "agent_unavailable", "provider_rejected", "content_filter"),
             *("context_length_exceeded", "invalid_function_parameters", "max_tokens_reached"),
-            "unsupported_option",
+            *("unsupported_option", "invalid_variable", "override_refused"),
         ),
     ),
     401: ErrorStatus(

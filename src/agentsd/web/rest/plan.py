@@ -66,14 +66,27 @@ class NoPlanReply:
 
 async def get_plan(request: web.Request) -> web.Response:
     """Return the plan, or why there is none. 503 without Postgres."""
+    return make_reply(await load_plan(request))
+
+
+async def load_plan(request: web.Request) -> PlanReply | NoPlanReply:
+    """Return the plan, or why there is none. Raise ``Problem``, and ``StoreError`` without Postgres."""
     if not get_principal(request).is_admin:
         hint = "use a token with the role admin; /api/sync contains what concerns your own agents"
         raise Problem(403, "forbidden", "only admins may see the plan", hint=hint)
+    planned = await look_at_files(request)
+    if isinstance(planned, NoPlanReply):
+        return planned
+    return make_plan_reply(planned, request.app[AGENT_VIEWS].masker)
+
+
+async def look_at_files(request: web.Request) -> PlanResult | NoPlanReply:
+    """Return what a sync of all owners' files would do, for whoever reduces it to what may be seen."""
     planner = request.app[APP_CONTEXT].planner
     if planner is None:
-        return make_reply(NoPlanReply("this server has no folder of manifests"))
+        return NoPlanReply("this server has no folder of manifests")
     try:
-        planned = await planner.look()
+        return await planner.look()
     except TimeoutError:
         raise Problem(
             503,
@@ -85,8 +98,7 @@ async def get_plan(request: web.Request) -> web.Response:
     except StoreError:
         raise
     except AgentsdError as error:  # no folder, or nothing pulled yet: there is no input for a plan
-        return make_reply(NoPlanReply(error.message, error.hint))
-    return make_reply(make_plan_reply(planned, request.app[AGENT_VIEWS].masker))
+        return NoPlanReply(error.message, error.hint)
 
 
 _RETRY_HEADERS = {"Retry-After": "5"}

@@ -131,6 +131,11 @@ def make_routes() -> list[web.RouteDef]:
 
 async def get_sync_state(request: web.Request) -> web.Response:
     """Return the state, also without Postgres."""
+    return make_reply(await load_sync_state(request))
+
+
+async def load_sync_state(request: web.Request) -> SyncReply:
+    """Return the state that the principal of the request may see."""
     parts, principal = request.app[APP_CONTEXT], get_principal(request)
     snapshot = parts.registry.snapshot
     found = parts.registry.problems(owner=principal.scope)
@@ -149,7 +154,7 @@ async def get_sync_state(request: web.Request) -> web.Response:
             leaders=None,
             pulls=None,
         )
-    body: SyncReply = {
+    return {
         **make_runtime_state(parts, principal),
         **stored,
         "stamp": snapshot.stamp,
@@ -158,7 +163,6 @@ async def get_sync_state(request: web.Request) -> web.Response:
         "store_problem": _describe_problem(parts) if principal.is_admin else None,
         "problems": [AgentProblem(**vars(ConditionReply.of(one)), slug=slug) for slug, one in found],
     }
-    return make_reply(body)
 
 
 def _describe_problem(parts: AppContext) -> str | None:

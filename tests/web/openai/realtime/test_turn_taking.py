@@ -359,3 +359,40 @@ async def test_the_agents_own_voice_interrupts_nothing(
     assert (first["status"], second["status"]) == ("completed", "completed")
     assert line.of("input_audio_buffer.speech_started") == []
     assert line.of("conversation.item.truncated") == []
+
+
+async def test_a_slow_transcript_is_not_answered_into_newer_speech(stack: Stack, voices: Vendors) -> None:
+    """The caller goes on before the first words are known: both are answered, when both are said."""
+    await serve(stack, voices, stt=batch_stt(voices), turn={"silence_ms": 300})
+    voices.llm.transcripts = [(0.4, "I have a question."), (0.0, "When do you open?")]
+    async with call(stack, "a") as line:
+        await line.append(silence(0.3) + spoken() + silence(0.4))
+        await line.until("input_audio_buffer.committed")
+        await line.append(silence(0.1) + spoken())
+        await line.until(COMPLETED)
+        await asyncio.sleep(0.1)
+        await line.update()
+        assert line.of("response.created") == []
+        await line.append(silence(0.4))
+        response = await line.done()
+        assert line.text(response["id"]).strip().endswith("When do you open?")
+    (chat,) = [request.body for request in voices.llm.requests if "messages" in (request.body or {})]
+    assert "I have a question." in str(chat["messages"])
+    await settled(stack, voices)
+
+
+async def test_late_words_do_not_cancel_newer_speech(stack: Stack, voices: Vendors) -> None:
+    """A word over the agent is recognised when a question has begun: that is answered, too."""
+    await serve(stack, voices, stt=batch_stt(voices), turn={"silence_ms": 300})
+    voices.llm.transcripts = [(0.5, "Wait."), (0.8, "When do you open?")]
+    voices.llm.delay = 0.05
+    async with call(stack, "a") as line:
+        await line.write("one two three four five six seven eight nine ten.")
+        await line.until("response.output_audio.delta")
+        await line.append(silence(0.1) + hum(0.2) + silence(0.4))
+        await line.append(silence(0.1) + spoken() + silence(0.4))
+        while not line.of("response.done") or "When do you open?" not in line.text(
+            line.of("response.done")[-1]["response"]["id"]
+        ):
+            await line.next()
+    await settled(stack, voices)

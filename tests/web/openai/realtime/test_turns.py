@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from agentsd.web.middleware.auth import AccessPolicy
+from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault, VendorServer
 from tests.vendors.openai_server import voice_of
 from tests.web.conftest import Make, Stack
@@ -220,6 +221,34 @@ async def test_a_server_that_stops_lets_the_turn_end(make: Make, voices: Vendors
         with pytest.raises(StopAsyncIteration):
             await line.next()
         assert line.socket.close_code == 1001
+        await stopping
+
+
+async def test_a_server_that_stops_hears_its_caller_out(make: Make, voices: Vendors) -> None:
+    """Who is speaking is heard to the end and answered; nothing new begins, and who asks is told."""
+    stack = await make()
+    voices.llm.delay = 0.05
+    stack.write("a.yaml", voices.manifest("one"))
+    await stack.sync()
+    async with call(stack, "a") as line:
+        sound = silence(0.3) + spoken()
+        await line.append(sound[: len(sound) // 2])
+        await line.until("input_audio_buffer.speech_started")
+        stopping = asyncio.create_task(stack.running.stop())
+        await asyncio.sleep(0.1)
+        await line.append(sound[len(sound) // 2 :] + silence(0.8))
+        await line.until("response.created")
+        await line.append(silence(0.3) + spoken() + silence(0.8))
+        await line.send("response.create", event_id="late")
+        response = await line.done()
+        assert response["status"] == "completed"
+        assert line.text(response["id"]).startswith("I am one. You said heard ")
+        with pytest.raises(StopAsyncIteration):
+            await line.next()
+        assert line.socket.close_code == 1001
+        assert len(line.of("input_audio_buffer.speech_started")) == 1
+        (refusal,) = line.of("error")
+        assert refusal["error"]["event_id"] == "late"
         await stopping
 
 

@@ -356,3 +356,28 @@ async def test_a_change_is_parsed_once_and_checked_once(
     new = (stack.root / "a.yaml").read_text()
     assert (parsed.count(old), parsed.count(new), len(parsed)) == (1, 3, 4)
     assert checked == ["a.yaml"]
+
+
+async def test_the_target_of_a_hand_off_stays(open_stack: Stack) -> None:
+    """It is not suspended, deleted or made to need more as long as another agent hands over to it."""
+    stack = open_stack
+    await _created(stack, slug="back", name="Back", llm_provider_config=ECHO)
+    handoff = [{"to": "back", "when": "anything else"}]
+    await _created(stack, slug="front", name="Front", llm_provider_config=ECHO, handoff=handoff)
+    edits: list[tuple[str, str, dict[str, Any] | None]] = [
+        ("DELETE", "handoff-target", None),
+        ("PATCH", "handoff-target", {"is_active": False}),
+        ("PATCH", "handoff-variables", {"variables": {"who": {"type": "string"}}}),
+    ]
+    for method, code, body in edits:
+        for query in ("?dry_run=true", ""):
+            status, problem = await stack.ask(method, f"/api/agents/back{query}", json=body)
+            found = problem["violations"]
+            assert [(one["path"], one["code"]) for one in found] == [("front.yaml", code)], (method, query)
+            assert found[0]["line"] > 1
+            assert status == 422
+    status, _ = await stack.ask("PATCH", "/api/agents/front", json={"handoff": []})
+    assert status == 200
+    for method, _, body in reversed(edits):
+        status, _ = await stack.ask(method, "/api/agents/back", json=body)
+        assert status == 200

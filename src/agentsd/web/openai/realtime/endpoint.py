@@ -45,7 +45,7 @@ from agentsd.web.openai.realtime.client_events import ClientEvents
 from agentsd.web.openai.realtime.idle_timer import IdleTimer
 from agentsd.web.openai.realtime.items import Frame
 from agentsd.web.openai.realtime.server_events import ServerEvents, make_error_frame
-from agentsd.web.openai.realtime.session import RealtimeSession, SessionKind
+from agentsd.web.openai.realtime.session import TURN_REPORTS, RealtimeSession, SessionKind
 
 SUBPROTOCOL = "realtime"
 HEARTBEAT_SECONDS = 20.0
@@ -289,6 +289,8 @@ class RealtimeConnection:
             if isinstance(event, ev.AgentServes):
                 await self._send({"type": "session.updated", "session": self._commands.view()})
             self._idle_timer.take(event)
+            if isinstance(event, ev.TurnEnded) and TURN_REPORTS not in self._commands.session.include:
+                continue
             for frame in self._frames.of(event):
                 await self._send(frame)
             if isinstance(event, ev.AnswerBegan):

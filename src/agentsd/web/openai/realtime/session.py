@@ -37,6 +37,12 @@ EAGERNESS_WAITS: Mapping[str, Waits] = {
 }
 """The same, where an end-of-turn model is installed."""
 
+TURN_REPORTS = "agentsd.turn"
+"""Name in ``include`` by which a client asks for ``agentsd.turn.done``."""
+
+INCLUDABLE = (TURN_REPORTS,)
+"""Names of ``include`` that this server knows."""
+
 SessionKind = Literal["realtime", "transcription"]
 
 
@@ -119,6 +125,7 @@ class RealtimeSession:
     max_output_tokens: int | None = None  # None: as many as the model allows
     temperature: float | None = None
     reasoning: Mapping[str, Any] | None = None
+    include: tuple[str, ...] = ()  # of ``INCLUDABLE``
     variables: Mapping[str, Value] = field(default_factory=dict, repr=False)  # shown in no event
 
     def options(self) -> dict[str, Any]:
@@ -154,7 +161,7 @@ class RealtimeSession:
         heard = self._view_input(serving, turn)
         if self.kind == "transcription":
             kind = {"type": self.kind, "object": "realtime.transcription_session", "id": self.id}
-            return {**kind, "audio": {"input": heard}, "include": None, **agent}
+            return {**kind, "audio": {"input": heard}, "include": self._view_include(), **agent}
         shown = {
             "type": self.kind,
             "object": "realtime.session",
@@ -172,7 +179,7 @@ class RealtimeSession:
             "truncation": "auto",
             "prompt": None,
             "tracing": None,
-            "include": None,
+            "include": self._view_include(),
             **agent,
         }
         extra = {
@@ -181,6 +188,9 @@ class RealtimeSession:
             "parallel_tool_calls": self.parallel_tool_calls,
         }
         return shown | {key: value for key, value in extra.items() if value is not None}
+
+    def _view_include(self) -> list[str] | None:
+        return list(self.include) or None
 
     def _view_input(self, serving: ServingAgent, turn: Mapping[str, Any]) -> dict[str, Any]:
         transcription = None

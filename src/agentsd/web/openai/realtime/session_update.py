@@ -23,7 +23,7 @@ from agentsd.web.openai.realtime.fields import (
     refuse_value,
 )
 from agentsd.web.openai.realtime.override_filter import FIELD_PARTS, is_refused, is_repeated, make_refusal
-from agentsd.web.openai.realtime.session import AudioFormat, RealtimeSession, TurnDetection
+from agentsd.web.openai.realtime.session import INCLUDABLE, AudioFormat, RealtimeSession, TurnDetection
 from agentsd.web.openai.realtime.tools import is_choosable, read_tool_choice, read_tools
 
 INSTRUCTIONS_MAX = 200_000
@@ -55,7 +55,7 @@ READ_ONLY = frozenset({"id", "object", "expires_at", "agent", "agent_version", "
 """Fields that clients send back as they got them. They change nothing."""
 
 SHOWN_AS_IS = frozenset(
-    {"audio.output.voice", "audio.output.speed", "audio.input.noise_reduction", "tracing", "include"}
+    {"audio.output.voice", "audio.output.speed", "audio.input.noise_reduction", "tracing"}
 )
 """Settings of OpenAI's own models: not an error, since many clients always send them; the session in the
 reply shows what runs."""
@@ -226,6 +226,11 @@ class SessionEditor:
             hint = "the oldest items are dropped where the history is too long: auto"
             raise refuse_value(field.param, f"{field.param} is not supported", hint)
 
+    def _edit_include(self, field: UpdatedField) -> None:
+        """Take the names that this server knows. Others are of OpenAI's own models: see ``SHOWN_AS_IS``."""
+        named = field.value if isinstance(field.value, list) else []
+        self._set(include=tuple(one for one in INCLUDABLE if one in named))
+
     def _edit_prompt(self, field: UpdatedField) -> None:
         if field.value is not None:
             raise refuse_value(field.param, f"{field.param} is not supported", "send instructions")
@@ -350,6 +355,7 @@ _EDITS: Mapping[str, Callable[[SessionEditor, UpdatedField], None]] = {
     "truncation": SessionEditor._edit_truncation,
     "variables": SessionEditor._edit_variables,
     "prompt": SessionEditor._edit_prompt,
+    "include": SessionEditor._edit_include,
     "audio.input.format": SessionEditor._edit_input_format,
     "audio.output.format": SessionEditor._edit_output_format,
     "audio.input.transcription": SessionEditor._edit_transcription,

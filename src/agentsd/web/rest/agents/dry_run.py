@@ -25,7 +25,6 @@ from agentsd.core.secret import is_secret_name
 from agentsd.web.agent_lookup import get_principal, get_snapshot
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
 from agentsd.web.http.problem import ViolationReply, bad_request
-from agentsd.web.http.reply import make_reply
 
 OFFLINE_PREVIEW = web.AppKey("sketchpad", OfflinePreviewFactory)
 
@@ -56,14 +55,14 @@ def is_dry_run(request: web.Request) -> bool:
     return said[0] == "true"
 
 
-async def preview_write(request: web.Request, command: AgentCommand) -> web.Response:
-    """Return 200 with the diff. Raises the errors of the write itself. Nothing is recorded."""
-    preview = await _preview_command(request, command)
+async def preview_command(request: web.Request, command: AgentCommand) -> PreviewReply:
+    """Return the diff. Raises the errors of the write itself. Nothing is recorded."""
+    preview = await _try_command(request, command)
     files, masker = request.app[APP_CONTEXT].files, request.app[AGENT_VIEWS].masker
-    return make_reply(await asyncio.to_thread(make_preview_reply, preview, files, masker))
+    return await asyncio.to_thread(make_preview_reply, preview, files, masker)
 
 
-async def _preview_command(request: web.Request, command: AgentCommand) -> EditPreview:
+async def _try_command(request: web.Request, command: AgentCommand) -> EditPreview:
     """Try the write on the files where they can be written, else on the stored manifests."""
     writeback, who = request.app[APP_CONTEXT].writeback, get_principal(request)
     if writeback is not None:

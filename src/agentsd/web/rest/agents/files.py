@@ -92,10 +92,17 @@ async def get_files(request: web.Request) -> web.Response:
 
 async def get_file(request: web.Request) -> web.Response:
     """Return the file with its text. 404 where the agent names no such file, or its text is not here."""
-    entry = find_agent(request, request.match_info["agent"])
+    found = await load_file(request, request.match_info["agent"], request.match_info["path"])
+    etag = f'"{found.digest}"'
+    return make_conditional_response(request, to_json(found), etag, make_cache_headers(etag))
+
+
+async def load_file(request: web.Request, ref: str, path: str) -> AgentFileText:
+    """Return a file that the agent ``ref`` names, with its text. Raise ``AgentNotFound`` and ``Problem``."""
+    entry = find_agent(request, ref)
     destinations = request.app[AGENT_VIEWS].destinations
     files = [] if entry is None else await asyncio.to_thread(list_files, entry.row, destinations)
-    found = next((one for one in files if one.path == request.match_info["path"]), None)
+    found = next((one for one in files if one.path == path), None)
     if entry is None or found is None:
         raise _make_missing("the agent names no such file", "GET …/files lists them")
     data = entry.row.prompt if found.role == "prompt" else await _read_source(request, found)
@@ -105,8 +112,7 @@ async def get_file(request: web.Request) -> web.Response:
             f"open {request.app[APP_CONTEXT].files}/{found.path} where the files are",
         )
     digest = sha256(data).hexdigest()
-    body = to_json(AgentFileText(found.path, found.role, digest, found.is_text, data.decode()))
-    return make_conditional_response(request, body, f'"{digest}"', make_cache_headers(f'"{digest}"'))
+    return AgentFileText(found.path, found.role, digest, found.is_text, data.decode())
 
 
 def list_files(row: AgentRow, destinations: DestinationsOf) -> list[AgentFile]:

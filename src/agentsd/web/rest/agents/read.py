@@ -68,6 +68,12 @@ async def get_agent(request: web.Request) -> web.Response:
 async def get_agents(request: web.Request) -> web.Response:
     """Return a page of the list."""
     query = parse_query(request.query, [name for name, _ in request.query.items()])
+    body, cursor = await list_page(request, query)
+    return make_cached_reply(request, body, link=make_next_link(request.path, request.query, cursor))
+
+
+async def list_page(request: web.Request, query: ListQuery) -> tuple[bytes, str | None]:
+    """Return an ``AgentPage`` as JSON, and the cursor of the next one."""
     snapshot, views = get_snapshot(request), request.app[AGENT_VIEWS]
     pacer = CooperativeYield()
     slugs = await _filter_slugs(snapshot, snapshot.slugs(get_principal(request).scope), views, query, pacer)
@@ -79,8 +85,7 @@ async def get_agents(request: web.Request) -> web.Response:
         await pacer.turn()
     cursor = encode_cursor(after, query.order) if after else None
     tail = to_json(AgentPageEnd(len(slugs), cursor, snapshot.version))
-    body = b'{"items":[' + b",".join(bodies) + b"]," + tail[1:]
-    return make_cached_reply(request, body, link=make_next_link(request.path, request.query, cursor))
+    return b'{"items":[' + b",".join(bodies) + b"]," + tail[1:], cursor
 
 
 def _make_renderer(views: AgentViewCache) -> Callable[[SnapshotEntry], bytes]:

@@ -47,8 +47,9 @@ from agentsd.web.agent_lookup import CURRENT_REF, find_agent, get_principal, req
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.conditional import strip_coding
 from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.http.reply import make_reply
 from agentsd.web.json_body import RequestModel, count_values, parse_model, read_json_object
-from agentsd.web.rest.agents.dry_run import is_dry_run, preview_write
+from agentsd.web.rest.agents.dry_run import PreviewReply, is_dry_run, preview_command
 from agentsd.web.rest.agents.files import FILE_PATH, TEXT_BYTES_MAX, FileText
 from agentsd.web.rest.write_errors import from_write_error
 from agentsd.web.rest.write_result import (
@@ -87,7 +88,7 @@ def make_routes() -> list[web.RouteDef]:
 
 
 @dataclass(slots=True)
-class _AuditDraft:
+class AuditDraft:
     """Draft of an audit entry, filled in step by step."""
 
     action: str
@@ -96,41 +97,42 @@ class _AuditDraft:
     from_version: int | None = None
 
 
-_ReadCommand = Callable[[web.Request, _AuditDraft], Awaitable[AgentCommand]]
+ReadCommand = Callable[[web.Request, AuditDraft], Awaitable[AgentCommand]]
+"""Reader of a command, which fills in the draft and raises what refuses the request."""
 
 
 async def create_agent(request: web.Request) -> web.Response:
     """Return 201 with the new agent and its ``Location``; 202 where the edit waits on a branch."""
-    return await _run_write(request, _AuditDraft("create", ""), _read_creation)
+    return await _run_write(request, AuditDraft("create", ""), _read_creation)
 
 
 async def change_agent(request: web.Request) -> web.Response:
     """Return 200 with the agent as it is now."""
-    return await _run_write(request, _AuditDraft("update", request.match_info["agent"]), _read_change)
+    return await _run_write(request, AuditDraft("update", request.match_info["agent"]), _read_change)
 
 
 async def delete_agent(request: web.Request) -> web.Response:
     """Return 200 with the deleted agent."""
-    return await _run_write(request, _AuditDraft("delete", request.match_info["agent"]), _read_deletion)
+    return await _run_write(request, AuditDraft("delete", request.match_info["agent"]), _read_deletion)
 
 
 async def set_default(request: web.Request) -> web.Response:
     """Return 200 with the agent, now its owner's default."""
-    draft = _AuditDraft("set-default", request.match_info["agent"])
+    draft = AuditDraft("set-default", request.match_info["agent"])
     return await _run_write(request, draft, _read_new_default)
 
 
 async def roll_back_agent(request: web.Request) -> web.Response:
     """Return 200 with the agent as it was at ``version``, at a new version."""
-    return await _run_write(request, _AuditDraft("rollback", request.match_info["agent"]), _read_rollback)
+    return await _run_write(request, AuditDraft("rollback", request.match_info["agent"]), _read_rollback)
 
 
 async def write_text(request: web.Request) -> web.Response:
     """Return 200 with the agent, which names the file."""
-    return await _run_write(request, _AuditDraft("write-text", request.match_info["agent"]), _read_text_edit)
+    return await _run_write(request, AuditDraft("write-text", request.match_info["agent"]), _read_text_edit)
 
 
-async def _read_creation(request: web.Request, draft: _AuditDraft) -> CreateAgent:
+async def _read_creation(request: web.Request, draft: AuditDraft) -> CreateAgent:
     body = await _read_manifest_body(request)
     slug, user = _get_text(body, "slug"), _get_text(body, "user")
     owner = derive_owner(f"{slug}.yaml") if slug is not None else user or get_principal(request).owner
@@ -143,39 +145,46 @@ async def _read_creation(request: web.Request, draft: _AuditDraft) -> CreateAgen
     return CreateAgent(owner, slug, extract_fields(body, {}))
 
 
-async def _read_change(request: web.Request, draft: _AuditDraft) -> ChangeAgent:
-    target = _find_target(request, draft)
-    body = await _read_manifest_body(request)
+async def _read_change(request: web.Request, draft: AuditDraft) -> ChangeAgent:
+    target = _find_named_target(request, draft)
+    body, expected = await _read_manifest_body(request), _parse_if_match(request)
+    return make_change(target, body, merge=request.method == "PATCH", expected=expected)
+
+
+def make_change(
+    target: EditTarget, body: dict[str, Any], *, merge: bool, expected: frozenset[str] | None = None
+) -> ChangeAgent:
+    """Return the command for a body in the form of an agent. Raise ``Problem`` and ``InvalidEdit``."""
+    _refuse_many_values(body)
     identity = {"id": str(target.id), "slug": target.slug, "user": target.owner}
-    fields, expected = extract_fields(body, identity), _parse_if_match(request)
-    return ChangeAgent(target, fields, merge=request.method == "PATCH", expected=expected)
+    return ChangeAgent(target, extract_fields(body, identity), merge=merge, expected=expected)
 
 
-async def _read_deletion(request: web.Request, draft: _AuditDraft) -> DeleteAgent:
+async def _read_deletion(request: web.Request, draft: AuditDraft) -> DeleteAgent:
     if request.match_info["agent"] == CURRENT_REF:
         hint = "the current agent may have changed"
         raise bad_request("the agent to delete must be named", hint=hint, param="agent", status=422)
-    return DeleteAgent(_find_target(request, draft), _parse_if_match(request))
+    return DeleteAgent(_find_named_target(request, draft), _parse_if_match(request))
 
 
-async def _read_new_default(request: web.Request, draft: _AuditDraft) -> SetDefault:
-    return SetDefault(_find_target(request, draft), _parse_if_match(request))
+async def _read_new_default(request: web.Request, draft: AuditDraft) -> SetDefault:
+    return SetDefault(_find_named_target(request, draft), _parse_if_match(request))
 
 
-async def _read_rollback(request: web.Request, draft: _AuditDraft) -> RestoreAgent:
-    target, expected = _find_target(request, draft), _parse_if_match(request)
+async def _read_rollback(request: web.Request, draft: AuditDraft) -> RestoreAgent:
+    target, expected = _find_named_target(request, draft), _parse_if_match(request)
     version = parse_model(Rollback, await _read_manifest_body(request)).version
     return RestoreAgent(target, await _load_revision(request, target.id, version), expected)
 
 
-async def _read_text_edit(request: web.Request, draft: _AuditDraft) -> WriteText:
-    target, path = _find_target(request, draft), request.match_info["path"]
+async def _read_text_edit(request: web.Request, draft: AuditDraft) -> WriteText:
+    target, path = _find_named_target(request, draft), request.match_info["path"]
     draft.path = path
     sent = parse_model(FileText, await _read_manifest_body(request), status=422)
-    return WriteText(target, path, _encode_text(sent.text), _parse_if_match(request))
+    return WriteText(target, path, encode_text(sent.text), _parse_if_match(request))
 
 
-def _encode_text(text: str) -> bytes:
+def encode_text(text: str) -> bytes:
     """Return the bytes of a file. Raise ``Problem`` 422 for what is not a text, or too long."""
     try:
         data = text.encode()
@@ -187,18 +196,41 @@ def _encode_text(text: str) -> bytes:
     return data
 
 
-async def _run_write(request: web.Request, draft: _AuditDraft, read_command: _ReadCommand) -> web.Response:
-    """Complete and record a write; shielded, so that a client that leaves does not interrupt it."""
+async def _run_write(request: web.Request, draft: AuditDraft, read_command: ReadCommand) -> web.Response:
+    """Answer a write, or a dry run of one."""
+    if is_dry_run(request):
+        waits_for_all(request)
+        return make_reply(await asyncio.shield(try_command(request, draft, read_command)))
+    written, message = await run_command(request, draft, read_command)
+    return make_written_reply(request, written, message)
+
+
+async def try_command(request: web.Request, draft: AuditDraft, read_command: ReadCommand) -> PreviewReply:
+    """Return the result that a write would have. Raise ``Problem``. Nothing is recorded."""
+    try:
+        return await preview_command(request, await read_command(request, draft))
+    except Exception as error:
+        problem = from_write_error(error, get_principal(request).scope)
+        if problem is None:
+            raise
+        raise problem from None
+
+
+async def run_command(
+    request: web.Request, draft: AuditDraft, read_command: ReadCommand
+) -> tuple[WriteResult, str]:
+    """Complete and record a write; return it with a warning, or an empty text. Raise ``Problem``.
+
+    Shielded, so that a client that leaves does not interrupt it.
+    """
     return await asyncio.shield(_execute(request, draft, read_command))
 
 
-async def _execute(request: web.Request, draft: _AuditDraft, read_command: _ReadCommand) -> web.Response:
-    dry_run = is_dry_run(request)
+async def _execute(
+    request: web.Request, draft: AuditDraft, read_command: ReadCommand
+) -> tuple[WriteResult, str]:
     try:
-        if dry_run:
-            waits_for_all(request)
-            return await preview_write(request, await read_command(request, draft))
-        writeback = _get_write_back(request)
+        writeback = _get_write_back(request, draft.target)
         everywhere = waits_for_all(request)
         written = await writeback.execute(get_principal(request), await read_command(request, draft))
         message, _ = await asyncio.gather(
@@ -209,14 +241,13 @@ async def _execute(request: web.Request, draft: _AuditDraft, read_command: _Read
         problem = from_write_error(error, get_principal(request).scope)
         if problem is None:
             raise
-        if not dry_run:
-            await _record_action(request, draft, problem)
+        await _record_action(request, draft, problem)
         raise problem from None
-    return make_written_reply(request, written, message)
+    return written, message
 
 
 async def _record_action(
-    request: web.Request, draft: _AuditDraft, came: WriteResult | Problem, status: int = 0
+    request: web.Request, draft: AuditDraft, came: WriteResult | Problem, status: int = 0
 ) -> None:
     database, actor = request.app[APP_CONTEXT].database, get_principal(request).actor
     if isinstance(came, Problem):
@@ -246,29 +277,33 @@ async def _record_action(
     )
 
 
-def _find_target(request: web.Request, draft: _AuditDraft) -> EditTarget:
-    """Return the agent of the path, if it may be written. Raise ``AgentNotFound`` and ``Problem`` 403."""
-    entry = find_agent(request, request.match_info["agent"])
+def _find_named_target(request: web.Request, draft: AuditDraft) -> EditTarget:
+    return find_target(request, draft, request.match_info["agent"])
+
+
+def find_target(request: web.Request, draft: AuditDraft, ref: str) -> EditTarget:
+    """Return the agent ``ref``, if it may be written. Raise ``AgentNotFound`` and ``Problem`` 403."""
+    entry = find_agent(request, ref)
     if entry is None:
-        raise make_read_only(request, "the built-in agent has no file")
+        raise make_read_only(request, "the built-in agent has no file", ref)
     row = entry.row
     draft.target, draft.path, draft.from_version = row.slug, row.path, row.version
     require_writer(request, row.owner)
     return EditTarget(row.id, row.slug, row.owner, row.path, row.source)
 
 
-def _get_write_back(request: web.Request) -> WriteBack:
+def _get_write_back(request: web.Request, ref: str) -> WriteBack:
     """Return the writer of files. Raise ``Problem`` 405 where there is none."""
     writeback = request.app[APP_CONTEXT].writeback
     if writeback is None:
-        raise make_read_only(request, "this server is read-only")
+        raise make_read_only(request, "this server is read-only", ref)
     return writeback
 
 
-def make_read_only(request: web.Request, why: str) -> Problem:
-    """Return a problem 405 with the file that a person would edit instead."""
+def make_read_only(request: web.Request, why: str, ref: str) -> Problem:
+    """Return a problem 405 with the file that a person would edit instead of the agent ``ref``."""
     files = request.app[APP_CONTEXT].files
-    file = f"{files}/{_name_manifest(request)}"
+    file = f"{files}/{_name_manifest(request, ref)}"
     hint = (
         f"edit {file}, then run: agentsd sync (where `agentsd up` or `agentsd watch` watches {files}, "
         "saving is enough); or start this server with --write-back files"
@@ -277,9 +312,9 @@ def make_read_only(request: web.Request, why: str) -> Problem:
     return Problem(405, "read_only", why, hint=hint, headers={"Allow": allow}, extra={"file": file})
 
 
-def _name_manifest(request: web.Request) -> str:
-    """Return the path of the manifest for the agent of the path: ``acme/sales.yaml``, existing or not."""
-    slug = slug_from_url(request.match_info.get("agent", ""))
+def _name_manifest(request: web.Request, ref: str) -> str:
+    """Return the path of the manifest for the agent ``ref``: ``acme/sales.yaml``, existing or not."""
+    slug = slug_from_url(ref)
     with suppress(AgentNotFound):
         entry = find_agent(request, slug) if slug else None
         return entry.row.path if entry is not None else "NAME.yaml"
@@ -320,9 +355,13 @@ def _parse_if_match(request: web.Request) -> frozenset[str] | None:
 async def _read_manifest_body(request: web.Request) -> dict[str, Any]:
     """Read a body that may become a manifest. Raise ``Problem`` 400, 413, 415 or 422."""
     body = await read_json_object(request, limit=BODY_BYTES_MAX)
+    _refuse_many_values(body)
+    return body
+
+
+def _refuse_many_values(body: dict[str, Any]) -> None:
     if count_values(body, VALUES_MAX) > VALUES_MAX:
         raise bad_request(f"the body contains more than {VALUES_MAX} values", status=422)
-    return body
 
 
 def _get_text(body: dict[str, Any], name: str) -> str | None:

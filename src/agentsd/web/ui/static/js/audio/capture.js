@@ -21,15 +21,18 @@ const REASONS = {
   ],
 };
 
+const ABSENT = new Set(["NotFoundError", "OverconstrainedError"]);
+
 /** Return whether this page may request a microphone at all. */
 const canListen = () => Boolean(navigator.mediaDevices?.getUserMedia);
 
 /**
  * `onBlock(samples, level)` with 16-bit mono at `rate` and a loudness of 0 to 1; `onEnd()` where the device is removed.
+ * `device`: an id, "" for the system's own choice, which also replaces a device that is not there.
  * Resolves with `{stop()}`. Throws `NoMicrophone`.
  */
-export async function listen({ rate, onBlock, onEnd = () => {} }) {
-  const stream = await opened();
+export async function listen({ rate, onBlock, onEnd = () => {}, device = "" }) {
+  const stream = await opened(device);
   const context = new AudioContext();
   try {
     await context.audioWorklet.addModule(new URL("./worklet.js", import.meta.url));
@@ -46,7 +49,7 @@ export async function listen({ rate, onBlock, onEnd = () => {} }) {
   return { stop: () => close(stream, context) };
 }
 
-async function opened() {
+async function opened(device) {
   if (!canListen()) {
     throw new NoMicrophone(
       "browsers give a microphone to secure pages only, and this page came over plain http from another machine",
@@ -55,8 +58,10 @@ async function opened() {
   }
   try {
     const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
-    return await navigator.mediaDevices.getUserMedia({ audio });
+    const wanted = device ? { ...audio, deviceId: { exact: device } } : audio;
+    return await navigator.mediaDevices.getUserMedia({ audio: wanted });
   } catch (error) {
+    if (device && ABSENT.has(error.name)) return opened("");
     const [message, hint] = REASONS[error.name] ?? [
       "the microphone cannot be opened", "check whether another program uses it",
     ];

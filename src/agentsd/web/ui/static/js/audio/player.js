@@ -1,6 +1,6 @@
 // Plays streamed 16-bit mono without gaps, and measures how much of it was played.
 
-import { toFloats } from "./pcm.js";
+import { loudness, toFloats } from "./pcm.js";
 
 const LEAD = 0.06; // seconds between the arrival of the first samples and their sound: later ones may be late by that
 
@@ -13,8 +13,12 @@ export class Player {
     this.rate = rate;
     this.context = new AudioContext({ sampleRate: rate, latencyHint: "interactive" });
     this.onIdle = onIdle;
+    this.analyser = new AnalyserNode(this.context, { fftSize: 1024 });
+    this.analyser.connect(this.context.destination);
+    this.wave = new Float32Array(this.analyser.fftSize);
     this.pieces = []; // of the queued sound: {from, to} in seconds of the context's clock
     this.sources = new Set();
+    this.sink = ""; // the loudspeaker's id
     this.frame = 0; // where the next piece begins
     this.context.resume().catch(() => {});
   }
@@ -32,7 +36,7 @@ export class Player {
     buffer.copyToChannel(toFloats(samples), 0);
     const source = this.context.createBufferSource();
     source.buffer = buffer;
-    source.connect(this.context.destination);
+    source.connect(this.analyser);
     const now = this.context.currentTime;
     if (this.frame < now * this.rate) this.frame = Math.ceil((now + LEAD) * this.rate);
     const from = this.frame / this.rate;
@@ -60,6 +64,21 @@ export class Player {
       source.disconnect();
     }
     if (silenced.length) this.onIdle();
+  }
+
+  /** The loudness of what sounds now, 0 to 1. */
+  get level() {
+    if (!this.playing) return 0;
+    this.analyser.getFloatTimeDomainData(this.wave);
+    return loudness(this.wave);
+  }
+
+  /** Play on the loudspeaker with that id, "" for the system's own, where the browser lets a page choose. */
+  async route(id) {
+    const context = /** @type {any} */ (this.context);
+    if (context.state === "closed" || context.setSinkId === undefined || this.sink === id) return;
+    this.sink = id;
+    await context.setSinkId(id).catch(() => {}); // it was removed a moment ago: an event about that is on its way
   }
 
   get latency() { return this.context.outputLatency || this.context.baseLatency || 0; }

@@ -20,6 +20,7 @@ const QUIET = /^(truncate|retrieve|cancel):/; // requests that may come too late
  * @property {Transcript} transcript
  * @property {() => void} changed
  * @property {(level: number) => void} level
+ * @property {() => void} turned a turn has ended
  * @property {(problem: any) => void} failed null: the problem is over
  * @property {(problem: any) => void} ended null: the caller hung up
  * @property {() => void} lostMicrophone
@@ -43,6 +44,10 @@ export class Call {
   gone = false; // the call is over
   wanted = false; // a microphone is
   sampling = false; // the sample recording is played
+  /** @type {number | null} when it was answered, and when it ended, on this page's clock */
+  since = null;
+  /** @type {number | null} */
+  until = null;
   silenced = new Set(); // answers that were cut short here
   turns = new Turns();
   timeline = new Timeline();
@@ -67,6 +72,9 @@ export class Call {
 
   get open() { return this.line !== null; }
 
+  /** How long it has lasted, in seconds. */
+  get seconds() { return this.since === null ? 0 : ((this.until ?? performance.now()) - this.since) / 1000; }
+
   /** The activity: "you", "agent", "thinking" or "quiet". */
   get doing() {
     if (this.speaking) return "you";
@@ -81,6 +89,7 @@ export class Call {
     });
     if (this.gone) return line.hangUp();
     this.line = line;
+    this.since = performance.now();
     this.speakOrWrite(this.aloud);
     this.view.changed();
   }
@@ -93,6 +102,7 @@ export class Call {
   over(problem) {
     if (this.gone) return;
     this.gone = true;
+    this.until = performance.now();
     this.settle();
     this.line = null;
     this.ears.close();
@@ -129,9 +139,13 @@ export class Call {
     this.view.changed();
   }
 
+  /** Send sound to the loudspeaker of that id from now on. */
+  route(speaker) { this.player.route(speaker); }
+
   speakOrWrite(aloud) {
     this.aloud = aloud;
-    this.send({ type: "session.update", session: { type: "realtime", output_modalities: [aloud ? "audio" : "text"] } });
+    const session = { type: "realtime", output_modalities: [aloud ? "audio" : "text"], include: ["agentsd.turn"] };
+    this.send({ type: "session.update", session });
   }
 
   /** Let another agent answer from the next turn on. */
@@ -230,7 +244,6 @@ export class Call {
     const cancelled = response.status === "cancelled";
     if (cancelled) this.hush();
     this.active = null;
-    this.turns.ended(response.id, response.status);
     if (item) this.view.transcript.whole(item, null, cancelled ? "interrupted" : "no words");
     if (item && cancelled && !this.silenced.has(response.id)) this.keptOf(item);
     if (response.status === "failed") this.failed(response.status_details.error);
@@ -281,5 +294,6 @@ const HANDLERS = {
       call.view.transcript.unheard(item.id, item.content[0].transcript ?? item.content[0].text ?? "");
     }
   },
+  "agentsd.turn.done": (call, { turn }) => { call.turns.reported(turn); call.view.turned(); },
   error: (call, { error }) => call.failed(error),
 };

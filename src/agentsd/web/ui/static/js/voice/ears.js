@@ -13,6 +13,8 @@ const AFTER_MS = 800; // of silence, beyond what ends a turn
 export class Ears {
   /** @type {{ stop: () => void } | null} */
   microphone = null;
+  /** @type {string | null} the id by which it was opened; null: none is open, or about to be */
+  device = null;
   muted = false;
   /** @type {object | null} the current playback of the sample recording */
   playing = null;
@@ -30,14 +32,27 @@ export class Ears {
     this.onLost = onLost;
   }
 
-  /** Throws `NoMicrophone`. */
-  async open() {
-    if (this.microphone) return;
-    const opened = await listen({
-      rate: RATE, onBlock: (samples, level) => this.heard(samples, level), onEnd: () => this.lost(),
-    });
-    if (this.microphone || this.closed) opened.stop();
-    else this.microphone = opened;
+  /** Listen by `device`, an id, in place of the present one. Throws `NoMicrophone`. */
+  async open(device = "") {
+    if (this.device === device) return;
+    const before = this.device;
+    this.device = device;
+    let opened = null;
+    const present = () => opened !== null && this.microphone === opened;
+    try {
+      opened = await listen({
+        rate: RATE,
+        device,
+        onBlock: (samples, level) => { if (present()) this.heard(samples, level); },
+        onEnd: () => { if (present()) this.lost(); },
+      });
+    } catch (problem) {
+      this.device = before;
+      throw problem;
+    }
+    if (this.device !== device || this.closed) return opened.stop(); // another was chosen meanwhile
+    this.microphone?.stop();
+    this.microphone = opened;
   }
 
   heard(samples, level) {
@@ -48,7 +63,7 @@ export class Ears {
   }
 
   lost() {
-    this.microphone = null;
+    this.microphone = this.device = null;
     this.onLevel(0);
     this.onLost();
   }
@@ -78,7 +93,7 @@ export class Ears {
     this.closed = true;
     this.playing = null;
     this.microphone?.stop();
-    this.microphone = null;
+    this.microphone = this.device = null;
     this.onLevel(0);
   }
 }

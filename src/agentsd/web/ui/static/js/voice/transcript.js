@@ -4,6 +4,17 @@ import { fill, h } from "../dom.js";
 
 const KEPT = 400;
 
+/**
+ * One entry of a transcript, as it is kept.
+ * @typedef {object} Entry
+ * @property {string} role you, agent or note
+ * @property {string} who
+ * @property {number} at seconds after the call began
+ * @property {string} text what was said, and heard
+ * @property {string} unheard the rest of it
+ * @property {string} mark in place of a text: why there is none
+ */
+
 /** Its entries have the ids of the conversation's items. */
 export class Transcript {
   constructor() {
@@ -11,6 +22,9 @@ export class Transcript {
     this.empty = h("p.empty", {}, "Nothing has been said yet.");
     this.element = h("div.talk-frame", {}, this.empty, this.list);
     this.entries = new Map();
+    /** @type {Entry[]} of this call */
+    this.kept = [];
+    this.began = 0;
   }
 
   /** Begin another call below what was said before; the oldest entries of many calls go. */
@@ -18,6 +32,8 @@ export class Transcript {
     this.entries.clear();
     while (this.list.childElementCount > KEPT) this.list.firstElementChild.remove();
     if (this.list.childElementCount) this.note("a new call");
+    this.kept = [];
+    this.began = performance.now();
   }
 
   clear() {
@@ -27,7 +43,11 @@ export class Transcript {
   }
 
   /** Add a note about the call itself. */
-  note(...content) { this.put(h("div.entry.note", {}, content)); }
+  note(...content) {
+    const element = h("div.entry.note", {}, content);
+    this.keep({ role: "note", text: element.textContent });
+    this.put(element);
+  }
 
   /** Return a name for a note. */
   code(name) { return h("code", {}, name); }
@@ -37,7 +57,7 @@ export class Transcript {
     if (this.entries.has(item)) return;
     const text = h("span.said", {}, role === "you" ? "…" : "");
     const element = h("div.entry", { class: role, ariaBusy: true }, h("span.speaker", {}, who), text);
-    this.entries.set(item, { element, text, said: "" });
+    this.entries.set(item, { element, text, kept: this.keep({ role, who }) });
     this.put(element);
   }
 
@@ -45,34 +65,37 @@ export class Transcript {
   more(item, delta) {
     const entry = this.entries.get(item);
     if (!entry) return;
-    entry.said += delta;
-    this.show(entry, entry.said);
+    entry.kept.text += delta;
+    this.show(entry, entry.kept.text);
   }
 
   /** Complete an entry with its whole text; null keeps the text so far. */
   whole(item, said = null, otherwise = "") {
     const entry = this.entries.get(item);
     if (!entry) return;
-    entry.said = said ?? entry.said;
+    const { kept } = entry;
     entry.element.setAttribute("aria-busy", "false");
-    if (entry.said) this.show(entry, entry.said);
-    else fill(entry.text, h("em.soft", {}, otherwise || "nothing"));
+    if (kept.unheard) return; // its end is known already
+    kept.text = said ?? kept.text;
+    kept.mark = kept.text ? "" : otherwise || "nothing";
+    this.show(entry, contentOf(kept));
   }
 
-  /** Mark all but `kept` as not heard; it stays readable. */
-  unheard(item, kept) {
+  /** Mark all but `heard` as not heard; it stays readable. */
+  unheard(item, heard) {
     const entry = this.entries.get(item);
-    if (!entry || !entry.said || entry.said.trim() === kept) return;
-    const rest = entry.said.startsWith(kept) ? entry.said.slice(kept.length) : entry.said;
-    const before = entry.said.startsWith(kept) ? kept : "";
-    fill(entry.text,
-      before,
-      h("s.unheard", { title: "interrupted: not heard" }, h("span.visually-hidden", {}, " (not heard:) "), rest));
+    if (!entry) return;
+    const { kept } = entry;
+    const said = kept.text + kept.unheard;
+    if (!said || said.trim() === heard) return;
+    const split = said.startsWith(heard) ? heard.length : 0;
+    Object.assign(kept, { text: said.slice(0, split), unheard: said.slice(split) });
+    fill(entry.text, contentOf(kept));
   }
 
-  show(entry, said) {
+  show(entry, content) {
     const below = this.atEnd();
-    fill(entry.text, said);
+    fill(entry.text, content);
     if (below) this.list.scrollTop = this.list.scrollHeight;
   }
 
@@ -83,5 +106,28 @@ export class Transcript {
     if (below) this.list.scrollTop = this.list.scrollHeight;
   }
 
+  keep({ role, who = "", text = "" }) {
+    const at = Math.max(0, Math.round((performance.now() - this.began) / 1000));
+    const entry = { role, who, at, text, unheard: "", mark: "" };
+    this.kept.push(entry);
+    return entry;
+  }
+
   atEnd() { return this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 40; }
+}
+
+/** @param {Entry} entry */
+function contentOf({ text, unheard, mark }) {
+  if (mark) return h("em.soft", {}, mark);
+  if (!unheard) return text;
+  return [text, h("s.unheard", { title: "interrupted: not heard" },
+    h("span.visually-hidden", {}, " (not heard:) "), unheard)];
+}
+
+/** Return the transcript of a call that is over. */
+export function keptTranscript(entries) {
+  return h("div.talk-frame", {}, h("div.talk", { role: "group", ariaLabel: "Transcript", tabIndex: 0 },
+    entries.map((one) => (one.role === "note"
+      ? h("div.entry.note", {}, one.text)
+      : h("div.entry", { class: one.role }, h("span.speaker", {}, one.who), h("span.said", {}, contentOf(one)))))));
 }

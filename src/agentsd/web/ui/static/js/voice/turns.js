@@ -1,14 +1,33 @@
-// The latency of each turn, measured in this page: from the end of speech, or from sending a text.
+// The turns of a call: the times of their steps, and how each ended.
 
-/** `heard`, `token`, `sound` are ms after `from`; null while they have not come. */
+/**
+ * A turn. `noticed`, `heard`, `token`, `sound` are ms after `from`, as measured in this page.
+ * @typedef {object} Turn
+ * @property {string} kind spoken or written
+ * @property {number} from on this page's clock
+ * @property {string | null} item
+ * @property {string | null} answer
+ * @property {string | null} agent a slug and a version
+ * @property {number | null} noticed
+ * @property {number | null} heard
+ * @property {number | null} token
+ * @property {number | null} sound
+ * @property {string} reason why it ended, as the server reports it; "" while it has not
+ * @property {Record<string, number | null> | null} times as the server reports them
+ * @property {number} tools ms of the tools that the server ran
+ */
+
+/** @returns {Turn} */
 const blank = (kind, from) => ({
-  kind, from, item: null, answer: null, agent: null, noticed: null, heard: null, token: null, sound: null, status: "",
+  kind, from, item: null, answer: null, agent: null, noticed: null, heard: null, token: null, sound: null, reason: "",
+  times: null, tools: 0,
 });
 
 /** All turns of a call. `now` is a clock in ms. */
 export class Turns {
   constructor(now = () => performance.now()) {
     this.now = now;
+    /** @type {Turn[]} */
     this.all = [];
   }
 
@@ -27,7 +46,7 @@ export class Turns {
   /** Note that an answer began, to the last turn unless that has one (a greeting answers no turn). */
   answered(answer, agent) {
     const turn = this.all.at(-1);
-    if (turn && turn.answer === null) Object.assign(turn, { answer, agent });
+    if (turn && turn.answer === null && !turn.reason) Object.assign(turn, { answer, agent });
   }
 
   /** Note the first word of an answer. */
@@ -42,14 +61,59 @@ export class Turns {
     if (turn) turn.sound ??= this.now() + ms - turn.from;
   }
 
-  /** Note the status with which an answer ended. */
-  ended(answer, status) {
-    const turn = this.of(answer);
-    if (turn) turn.status = status;
+  /** Note the server's report of a turn that has ended. Sound that counted for nothing had no event before. */
+  reported({ item_id: item, response_id: answer, reason, times_ms: times, agent, agent_version: version, tools }) {
+    const turn = this.whose(item, answer);
+    if (!turn) return;
+    turn.agent ??= agent && `${agent} v${version}`;
+    Object.assign(turn, { answer, reason, times, tools: tools.reduce((sum, { ms }) => sum + ms, 0) });
+  }
+
+  whose(item, answer) {
+    const found = this.all.find((one) => (item && one.item === item) || (answer && one.answer === answer));
+    if (found) return found;
+    if (!item) return answer ? null : this.all.find((one) => one.kind === "written" && !one.reason);
+    this.all.push({ ...blank("spoken", this.now()), item });
+    return this.all.at(-1);
   }
 
   of(answer) { return this.all.find((one) => one.answer === answer); }
 }
+
+/** Return a turn as it is kept. */
+export const keptTurn = ({ kind, agent, noticed, heard, token, sound, reason, times, tools }) => (
+  { kind, agent, noticed, heard, token, sound, reason, times, tools });
+
+const STEPS = ["pause", "stt", "llm", "tts"];
+
+/**
+ * Return the steps of a turn up to its first sound, or its failure, in order: `[{ name, ms }]`. The server's times
+ * where they have come; what its sound took from there to the loudspeaker is the last one, `way`.
+ * @returns {{ name: string, ms: number }[]}
+ */
+export function stepsOf({ kind, reason, times, tools, noticed, heard, token, sound }) {
+  const ends = times
+    ? [times.speech_ended, times.transcribed, times.first_token, times.first_sound]
+    : [noticed, heard, token, sound];
+  const steps = [];
+  let before = 0;
+  STEPS.forEach((name, at) => {
+    const end = ends[at] ?? null;
+    if (end === null || (kind === "written" && at < 2)) return;
+    const ms = Math.max(0, end - before);
+    const used = name === "llm" ? Math.min(tools, ms) : 0; // tools run before the answer's words
+    steps.push({ name, ms: ms - used });
+    if (used) steps.push({ name: "tool", ms: used });
+    before = Math.max(before, end);
+  });
+  if (reason === "failed" && times.first_sound === null) {
+    steps.push({ name: "failed", ms: Math.max(0, times.ended - before) });
+  } else if (times && sound !== null && sound > before) steps.push({ name: "way", ms: sound - before });
+  return steps;
+}
+
+/** Return the ms of all steps. */
+export const lengthOf = (steps) => steps.reduce((sum, { ms }) => sum + ms, 0);
 
 const KEPT_MS = 120_000;
 
