@@ -46,6 +46,9 @@ class TurnUsage:
     tokens_cached: int = 0
     characters_spoken: int = 0
     seconds_heard: float = 0.0
+    answers_discarded: int = 0  # begun before the caller had finished, and thrown away
+    tokens_discarded: int = 0  # of those, estimated
+    characters_discarded: int = 0  # of those, given to the voice
 
 
 @dataclass(frozen=True, slots=True)

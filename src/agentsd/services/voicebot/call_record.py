@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agentsd.services.failures import describe_failure
 from agentsd.services.turn_records.record import TurnRecord, TurnTimes, sum_usage
 from agentsd.services.voicebot.turns import CallTurn
@@ -20,10 +22,15 @@ def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecor
         ended=now,
         last_sound=turn.voiced_at,
     )
-    usage = sum_usage(
-        turn.attempts.meter,
-        characters=answer.spoken_characters if answer else 0,
-        seconds=utterance.seconds if utterance else 0.0,
+    usage = replace(
+        sum_usage(
+            turn.attempts.meter,
+            characters=answer.spoken_characters if answer else 0,
+            seconds=utterance.seconds if utterance else 0.0,
+        ),
+        answers_discarded=len(turn.discarded),
+        tokens_discarded=sum(one.answer.tokens for one in turn.discarded),
+        characters_discarded=sum(one.answer.spoken_characters for one in turn.discarded),
     )
     return TurnRecord(
         conversation,
