@@ -123,6 +123,7 @@ def request_of(method: str, path: str, ref: str) -> dict[str, Any]:
     target["path"] = (
         target["path"].replace("{user}", ref.partition("/")[0]).replace("{name}", "no-such-token")
     )
+    target["path"] = target["path"].replace("{tool}", "no-such-tool")
     changed = {"json": {"description": "Changed."}, "headers": STALE}
     sound = {"data": b"\0" * 3200, "headers": {"Content-Type": "audio/pcm;rate=16000;channels=1"}}
     special: dict[tuple[str, str], dict[str, Any]] = {
