@@ -38,9 +38,6 @@ GOOD = """\
       url: https://erp.example.com/refunds
       body: {order: {id: "{order_id}"}, cents: "{amount}"}
     confirm: true
-  - mcp:
-      url: https://mcp.example.com/mcp
-      allow: [search_docs]
 """
 
 
@@ -55,7 +52,7 @@ async def found_in(
 
 
 async def test_what_fits_is_valid(tmp_path: Path) -> None:
-    """All three kinds, in a manifest and in the runtime's own model."""
+    """Requests, and a tool of the client; those of servers need their lock."""
     assert await found_in(tmp_path / "agents.d", HEAD + GOOD + "tool_rounds: 3\n") == ()
 
 
