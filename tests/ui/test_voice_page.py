@@ -258,3 +258,7 @@ async def test_what_was_thrown_away_is_shown(visit: Visit, site: Site, vendors: 
     note = page.locator(".talk .entry.note", has_text="thrown away")
     await expect(note.first.locator("s.unheard")).to_have_text("Too early.")
     await expect(page.locator(".talk .entry.agent")).to_have_count(0)
+    await page.get_by_role("button", name="Hang up").click()
+    await page.locator(".calls a").first.click()
+    kept = page.get_by_role("dialog").locator(".entry.note")
+    await expect(kept.first).to_have_text("thrown away: Too early.")
