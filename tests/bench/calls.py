@@ -150,8 +150,9 @@ async def _measure_single_calls(system: System, turns: int) -> list[Figure]:
     """Return the figures of one caller at a time for each kind of agent, some at once."""
     own, name = system.name == OWN, system.name
     kinds = {"silence": 640, "smart": 500, **(dict.fromkeys(PATIENT) if own else {})}
-    slow, *waited = await asyncio.gather(
-        _measure_barge_in(system, turns), *(_measure_first_sound(system, one, turns + 1) for one in kinds)
+    slow, waited = await asyncio.gather(
+        _measure_barge_in(system, turns),
+        asyncio.gather(*(_measure_first_sound(system, one, turns + 1) for one in kinds)),
     )
     figures = []
     for (kind, goal), waits in zip(kinds.items(), waited, strict=True):
