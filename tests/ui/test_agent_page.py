@@ -343,7 +343,7 @@ async def test_a_tool_is_tried(visit: Visit, site: Site) -> None:
         assert shop.last.body == {"cents": 250, "lines": ["shoes"]}
 
         await card.locator("summary", has_text="open_page").press("Enter")
-        await expect(card).to_contain_text("run by your application")
+        await expect(card).to_contain_text("Run by your application")
         await expect(card.get_by_role("button")).to_have_count(2)
         assert await violations(page) == []
         await page.emulate_media(color_scheme="dark")

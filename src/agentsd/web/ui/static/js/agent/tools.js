@@ -64,7 +64,7 @@ function card(tool, agent, may, leaving) {
       h("code", {}, name), tool.confirm ? [" ", h("span.badge", {}, "asks the user first")] : null,
       description ? h("span.soft", {}, ` ${description}`) : null),
     h("div.stack", {},
-      h("p.small", {}, h("code", {}, call)),
+      h("p.small", {}, here ? h("code", {}, call) : sentence(call)),
       here && may ? form(tool, agent, leaving) : null));
 }
 
