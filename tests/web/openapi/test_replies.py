@@ -204,6 +204,10 @@ async def test_replies_of_every_route_are_as_described(town: Stack, described: D
     for method, path, options in WRITES:
         await ask(town, described, method, path, **options)
     await ask(town, described, "PATCH", "/api/agents/acme~whole", json={"greeting": "Hello."})
+    nowhere = {"name": "look", "http": {"url": "http://127.0.0.1:9/"}}
+    await ask(town, described, "PATCH", "/api/agents/acme~whole", json={"tools": [nowhere]})
+    ran = await ask(town, described, "POST", "/api/agents/acme~whole/tools/look", json={})
+    assert ran["outcome"] == "unreachable"
     await ask(town, described, "POST", "/api/agents/acme~whole/rollback", json={"version": first})
     stored = {"model": "acme/whole", "input": "Hello", "store": True, "reasoning": {"effort": "low"}}
     response = f"/v1/responses/{(await ask(town, described, 'POST', '/v1/responses', json=stored))['id']}"
