@@ -169,7 +169,7 @@ _AGENTS = (
     _define(
         "runAgentTool", "POST /api/agents/{agent}/tools/{tool}", "Run one tool of an agent by hand",
         _reply("The result.", ToolRunReply, _BY_AGENT), errors=(404, 409, 503), role="editor",
-        on="front-desk", description="200 whatever the tool did: `outcome` contains it. Recorded in the audit.",
+        description="200 whatever the tool did: `outcome` contains it. Recorded in the audit.",
         body=MediaType(ToolRun, example={"arguments": {"order_id": "123456"}})),
     _define(
         "listRevisions", "GET /api/agents/{agent}/revisions", "Revisions of an agent, newest first",
