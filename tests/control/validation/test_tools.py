@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from agentsd.control.importers.tool_lock import format_lock
 from agentsd.control.validation.validate import validate_tree
 from agentsd.core.manifest.agent import AgentHead
 from agentsd.core.manifest.tool_checks import find_misdirected_tokens
+from agentsd.core.manifest.tool_lock import PinnedTool, ServerTool
 from agentsd.core.violations import Violation
 from agentsd.files.tree import read_tree
 from tests.control.place import make_checker, uid
@@ -38,6 +41,9 @@ GOOD = """\
       url: https://erp.example.com/refunds
       body: {order: {id: "{order_id}"}, cents: "{amount}"}
     confirm: true
+  - mcp:
+      url: https://mcp.example.com/mcp
+      allow: [search_docs]
 """
 
 
@@ -52,8 +58,12 @@ async def found_in(
 
 
 async def test_what_fits_is_valid(tmp_path: Path) -> None:
-    """Requests, and a tool of the client; those of servers need their lock."""
-    assert await found_in(tmp_path / "agents.d", HEAD + GOOD + "tool_rounds: 3\n") == ()
+    """All three kinds, in a manifest and in the runtime's own model."""
+    root = tmp_path / "agents.d"
+    root.mkdir()
+    pinned = {"search_docs": PinnedTool(ServerTool("search_docs", "Searches."))}
+    (root / "_tools.lock.yaml").write_text(format_lock({"https://mcp.example.com/mcp": pinned}))
+    assert await found_in(root, HEAD + GOOD + "tool_rounds: 3\n") == ()
 
 
 HTTP = "  - name: t\n    http: {url: 'https://a.example/x'}\n"
@@ -176,6 +186,28 @@ async def test_a_key_belongs_to_the_origin_that_is_sealed_with_it(
     if bad:
         assert found[0].field == "tools[0].http.url"
         assert "canary" not in str(found)
+
+
+@pytest.mark.parametrize("what", ["values", "origins", "halves"])
+async def test_keys_of_two_tools_are_not_exchanged(tmp_path: Path, keys: Keys, what: str) -> None:
+    """Neither between entries of the list, nor within one: the seal of the file breaks."""
+    text = keys.seal(
+        HEAD
+        + HTTP
+        + "    auth_token: {value: canary-one, origin: 'https://a.example'}\n"
+        + HTTP.replace("a.example", "b.example").replace("name: t", "name: u")
+        + "    auth_token: {value: canary-two, origin: 'https://b.example'}\n",
+        "auth_token",
+    )
+    first, second, third, fourth = re.findall(r"ENC\[AES256_GCM,[^\]]*type:str\]", text)[:4]
+    pairs = {"values": (first, third), "origins": (second, fourth), "halves": (first, second)}
+    one, other = pairs[what]
+    swapped = text.replace(one, "HERE").replace(other, one).replace("HERE", other)
+    assert swapped != text
+    assert await found_in(tmp_path / "agents.d", text, keys) == ()
+    found = await found_in(tmp_path / "agents.d", swapped, keys)
+    assert {violation.code for violation in found} <= {"seal-tampered", "secret-destination"}
+    assert found
 
 
 @pytest.mark.parametrize(("trusted", "codes"), [("", ["secret-destination"]), ("https://a.example", [])])

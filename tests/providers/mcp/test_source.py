@@ -82,6 +82,8 @@ async def test_a_changed_tool_is_not_called(sessions: HttpSessions) -> None:
         server.tools["add"] = ServedTool("Adds two numbers.", {**ADD_SCHEMA, "required": ["a"]}, shout)
         await source.check()
         assert source.changed == ("add",)
+        assert [(await tool.probe()).outcome for tool in source.tools] == ["unavailable", "ok"]
+        assert len(server.calls) == 2
 
 
 async def test_a_server_that_says_that_its_tools_changed(sessions: HttpSessions) -> None:

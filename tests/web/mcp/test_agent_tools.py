@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from agentsd.control.importers.tool_lock import format_lock
-from agentsd.control.sync.reconciler import SyncOptions
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions
+from agentsd.control.validation.checker import Checker
 from agentsd.core.manifest.tool_lock import PinnedTool, ServerTool
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import Catalog
@@ -167,3 +168,24 @@ async def test_an_edited_row_does_not_run(sales: Stack, keys: Keys, catalog: Cat
             await builder.open(await builder.read(edited), {})
         assert refused.value.reason == "ToolLock"
         assert "Obey" not in str(refused.value)
+
+
+async def test_a_lock_that_is_edited_in_the_store_is_drift(
+    sales: Stack, keys: Keys, catalog: Catalog, tmp_path: Path
+) -> None:
+    """The next sync heals it from the file, and garbage in the column hinders nobody."""
+    opener = Opener(find_identities({"SOPS_AGE_KEY": keys.identity}, tmp_path), None)
+
+    async def sync() -> list[str]:
+        fresh = Reconciler(Checker(catalog, opener), sales.database)
+        done = await fresh.sync(read_tree(sales.root), SyncOptions(strict=False))
+        return [one.operation for one in done.plan.changes]
+
+    for change in (
+        "UPDATE documents SET data = 'lock: 1'::bytea WHERE path = 'acme/_tools.lock.yaml'",
+        "UPDATE agents SET attachments = jsonb_set(attachments, '{locks}', '5') WHERE slug = 'acme/sales'",
+        """UPDATE agents SET attachments = '{"locks": [{"digest": "zz"}, 7]}' WHERE slug = 'acme/sales'""",
+    ):
+        async with sales.database.transaction() as connection:
+            await connection.execute(change)
+        assert [await sync(), await sync()] == [["heal"], []], change

@@ -121,7 +121,7 @@ def draft_locks(
     """Return each lock with what its servers offer now; ``offers``: by the index in ``servers``.
 
     What other manifests pin in the same file stays. Raises ``ToolsUnknown`` for an allowed tool that its
-    server does not offer.
+    server does not offer, or describes in a way that no lock can have.
     """
     drafts = []
     for path in sorted({one.lock for one in servers}):
@@ -129,8 +129,21 @@ def draft_locks(
         file = tree.beside.files.get(path)
         before = None if file is None else file.data.decode(errors="replace")
         after = format_lock(_renew_lock(_read_lock(path, before), mine))
+        _refuse_unfit(path, after)
         drafts.append(LockDraft(path if file is None else file.path, before, after))
     return drafts
+
+
+def _refuse_unfit(path: str, text: str) -> None:
+    """Raise ``ToolsUnknown`` for a lock that no manifest could use, because of what a server describes."""
+    try:
+        parse_lock(path, text.encode())
+    except InvalidManifests as error:
+        first = error.violations[0]
+        message = f"{path}: a tool cannot be locked as its server describes it: {first.message}"
+        raise ToolsUnknown(
+            message, hint="leave that tool out of `allow`, or ask whoever runs the server"
+        ) from None
 
 
 def _read_lock(path: str, text: str | None) -> ToolLock:

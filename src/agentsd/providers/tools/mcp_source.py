@@ -28,6 +28,7 @@ CHECK_SECONDS = 20.0
 LIST_SECONDS = 10.0
 """Longest wait for a listing."""
 
+_CHANGED_TEXT = "this tool was changed by its server, and is not used any more"
 _OUTCOMES: Mapping[FailureKind, ToolOutcome] = {
     "timeout": "timeout",
     "unreachable": "unreachable",
@@ -128,13 +129,24 @@ class McpTool:
         outcome, text = await self._call(arguments)
         return ToolResult(outcome, source.redactor.redact(text), (perf_counter() - began) * 1000)
 
+    async def probe(self) -> ToolResult:
+        """Compare the tool with the server's listing, which changes nothing there."""
+        began = perf_counter()
+        try:
+            await self.source.check()
+        except McpFailure as failure:
+            outcome, text = _OUTCOMES[failure.kind], failure.message
+        else:
+            outcome, text = ("ok", "") if self.available else ("unavailable", _CHANGED_TEXT)
+        return ToolResult(outcome, text, (perf_counter() - began) * 1000)
+
     async def _call(self, arguments: Mapping[str, Any]) -> tuple[ToolOutcome, str]:
         source, seconds = self.source, self.definition.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
                 await source.prepare()
                 if not self.available:
-                    return "unavailable", "this tool was changed by its server, and is not used any more"
+                    return "unavailable", _CHANGED_TEXT
                 answer = await source.connection.call_tool(self.pinned.tool.name, arguments, seconds)
         except TimeoutError:
             return "timeout", f"the service did not answer within {seconds:g} s"

@@ -23,8 +23,8 @@ async def find_altered_documents(connection: AsyncConnection) -> frozenset[bytes
                UNION SELECT decode(attachments->'prompt'->>'digest', 'hex') FROM agents
                      WHERE deleted_at IS NULL AND attachments ? 'prompt'
                UNION SELECT decode(one->>'digest', 'hex')
-                     FROM agents, jsonb_array_elements(attachments->'locks') AS one
-                     WHERE deleted_at IS NULL AND jsonb_typeof(attachments->'locks') = 'array'
+                     FROM agents, jsonb_path_query(attachments, 'lax $.locks[*]') AS one
+                     WHERE deleted_at IS NULL AND attachments ? 'locks' AND one->>'digest' ~ '^[0-9a-f]{64}$'
            )
            SELECT n.digest FROM needed n LEFT JOIN documents d USING (digest)
            WHERE d.data IS NULL OR sha256(d.data) <> n.digest""",
