@@ -16,9 +16,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO agentsd_s
 REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM agentsd_sync;
 REVOKE UPDATE, DELETE ON audit FROM agentsd_sync;  -- audit entries are added, never changed; the table prunes itself
 
--- serve: read everything, write heartbeats, audit entries and vectors
+-- serve: read everything, write heartbeats, audit entries, the ledger and vectors
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO agentsd_runtime;
 GRANT INSERT, UPDATE, DELETE ON replicas TO agentsd_runtime;
+GRANT INSERT, UPDATE, DELETE ON ledger_flushes, agent_activity, agent_health, agent_usage TO agentsd_runtime;
 GRANT INSERT, UPDATE, DELETE ON tool_consents TO agentsd_runtime;
 GRANT INSERT ON audit TO agentsd_runtime;  -- refused writes are recorded, too
 GRANT UPDATE (ordinal) ON knowledge_chunks TO agentsd_runtime;  -- FOR UPDATE SKIP LOCKED needs it

@@ -88,14 +88,23 @@ class DatabasePool:
     @contextmanager
     def lend(self) -> Iterator[str]:
         """Give the URL of a database for the time of the block."""
-        database = self._free.pop() if self._free else PooledDatabase(self._url, self._template)
+        database = self._take()
         try:
             yield database.url
         finally:
+            self._free.append(database)
+
+    def _take(self) -> PooledDatabase:
+        """Return a clean database.
+
+        It is cleaned now, not after the test before: processes of that one may still have written to it.
+        """
+        while self._free:
+            database = self._free.pop()
             if database.clean():
-                self._free.append(database)
-            else:
-                database.drop()
+                return database
+            database.drop()
+        return PooledDatabase(self._url, self._template)
 
     def close(self) -> None:
         """Drop all databases."""
@@ -124,6 +133,7 @@ class PooledDatabase:
             try:
                 self._connection.execute(_END_OTHERS, (END_TIMEOUT_MS,))
             except psycopg.OperationalError:  # the test ended this connection, too
+                self._connection.close()
                 self._connection = self._connect()
                 self._connection.execute(_END_OTHERS, (END_TIMEOUT_MS,))
             if self._read_schema() != self._schema:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
+from agentsd.core.ledger.price import parse_price_list
 from agentsd.core.names import ENVIRONMENT_PATTERN
 from agentsd.core.trust.engine_limits import (
     CONTEXT_TOKENS_MAX,
@@ -22,9 +23,9 @@ from agentsd.core.trust.rules import NO_ORIGIN, normalise_origin
 
 
 def parse_seconds(value: object) -> object:
-    """Return ``30s``, ``5m`` and ``1h`` in seconds; anything else unchanged."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", value) if isinstance(value, str) else None
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else value
+    """Return ``30s``, ``5m``, ``1h`` and ``8d`` in seconds; anything else unchanged."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value) if isinstance(value, str) else None
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]] if found else value
 
 
 def parse_size(value: object) -> object:
@@ -215,6 +216,19 @@ class Settings(BaseModel):
     keep_revisions: int = Field(
         default=100, ge=20, description="Revisions of each agent that are kept; older ones go after a sync."
     )
+    keep_activity: Annotated[float, BeforeValidator(parse_seconds)] = Field(
+        default=8 * 86_400.0, ge=3_600, description="How long the minutes of agents' activity are kept: 8d."
+    )
+    keep_usage: Annotated[float, BeforeValidator(parse_seconds)] = Field(
+        default=400 * 86_400.0, ge=86_400, description="How long days of usage and cost are kept: 400d."
+    )
+    prices: str = Field(
+        default="",
+        description="Prices in USD, such as deepgram.com:minutes=0.0043, elevenlabs.io:characters=30.",
+    )
+    agent_series: int = Field(
+        default=0, ge=0, le=10_000, description="Agents that have series of their own in /metrics; 0: none."
+    )
     notify_url_file: Path | None = Field(
         default=None, description="Webhooks notified of failure and recovery, one per line; slack: for Slack."
     )
@@ -287,6 +301,12 @@ class Settings(BaseModel):
             value.format(action="", slug="", actor="", stamp="")
         except (KeyError, IndexError, ValueError):
             raise ValueError("only {action} {slug} {actor} {stamp} are allowed") from None
+        return value
+
+    @field_validator("prices")
+    @classmethod
+    def _priced(cls, value: str) -> str:
+        parse_price_list(value)
         return value
 
     @field_validator("model_dirs", mode="before")

@@ -181,19 +181,36 @@ async def _call(
     rounds: int,
     late: float,
 ) -> None:
+    """Make one call. A server that refuses it, or ends it, is an error in the log."""
     await asyncio.sleep(late)
-    async with client.ws_connect(dialect.url, max_msg_size=0) as socket:
-        hearing = asyncio.create_task(_hear(socket, dialect, log))
-        for text in dialect.first:
-            await socket.send_str(text)
-        began, number = time.perf_counter(), 0
-        for _ in range(rounds):
-            for at, message in enumerate(messages):
-                number += 1
-                await asyncio.sleep(max(0.0, began + number * PIECE_SECONDS - time.perf_counter()))
-                await (socket.send_str if isinstance(message, str) else socket.send_bytes)(message)
-                log.marks += [(name, time.perf_counter()) for name in marks.get(at, ())]
-        hearing.cancel()
+    try:
+        async with client.ws_connect(dialect.url, max_msg_size=0) as socket:
+            hearing = asyncio.create_task(_hear(socket, dialect, log))
+            try:
+                await _speak(socket, dialect, log, messages, marks, rounds)
+            finally:
+                hearing.cancel()
+    except (aiohttp.ClientError, ConnectionError) as error:
+        log.errors.append(type(error).__name__)
+
+
+async def _speak(
+    socket: aiohttp.ClientWebSocketResponse,
+    dialect: Dialect,
+    log: CallLog,
+    messages: Sequence[str | bytes],
+    marks: dict[int, list[str]],
+    rounds: int,
+) -> None:
+    for text in dialect.first:
+        await socket.send_str(text)
+    began, number = time.perf_counter(), 0
+    for _ in range(rounds):
+        for at, message in enumerate(messages):
+            number += 1
+            await asyncio.sleep(max(0.0, began + number * PIECE_SECONDS - time.perf_counter()))
+            await (socket.send_str if isinstance(message, str) else socket.send_bytes)(message)
+            log.marks += [(name, time.perf_counter()) for name in marks.get(at, ())]
 
 
 async def _hear(socket: aiohttp.ClientWebSocketResponse, dialect: Dialect, log: CallLog) -> None:

@@ -25,7 +25,6 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from agentsd.core.manifest.turn import Turn
 from tests.bench.callers import (
     CallLog,
     Dialect,
@@ -48,7 +47,9 @@ PEERS = {
     "LiveKit Agents": ("AGENTSD_BENCH_LIVEKIT", "livekit_agent.py", 24_000),
 }
 """By name: the variable of its Python, its program, and the rate of its microphone."""
-KINDS = ("silence", "smart", "slow")
+PATIENT = {"silence-patient": "silence", "smart-patient": "smart"}
+"""Agents that begin no answer before the end of speech is certain, and their detection."""
+KINDS = ("silence", "smart", "slow", *PATIENT)
 QUESTION = "What are your opening hours?"
 ANSWER = ("We ", "are ", "open ", "from ", "nine ", "to ", "five. ", "Please ", "come ", "by ", "then.")
 HEARD_SECONDS, THOUGHT_SECONDS, VOICED_SECONDS = 0.15, 0.1, 0.08
@@ -129,7 +130,7 @@ async def _measure(system: System, *, tiny: bool) -> list[Figure]:
     own, name = system.name == "agentsd", system.name
     turns, calls = (1, OPEN_CALLS[:2]) if tiny else (8, OPEN_CALLS)
     figures, idle = [], system.server.resident()
-    for kind, goal in (("silence", 640), ("smart", 500)):
+    for kind, goal in (("silence", 640), ("smart", 500), *((one, None) for one in PATIENT if own)):
         waits = await _measure_first_sound(system, kind, turns)
         what = f"{name}: end of (synthetic) speech → first sound, {kind}, p50"
         figures.append(Figure(what, p50(waits), "ms", goal if own else None))
@@ -254,9 +255,8 @@ def _start_agentsd(folder: Path, vendor: str) -> Iterator[System | None]:
 
 def _make_manifest(kind: str, vendor: str) -> dict[str, Any]:
     api = {"provider": "openai-compatible", "model": "m", "api_url": vendor}
-    turn: dict[str, Any] = {"detection": "smart" if kind == "smart" else "silence", "silence_ms": 500}
-    if "eager" in Turn.model_fields:
-        turn["eager"] = True
+    detection = "smart" if "smart" in kind else "silence"
+    turn: dict[str, Any] = {"detection": detection, "silence_ms": 500, "eager": kind not in PATIENT}
     return {
         "id": str(uuid4()),
         "system_prompt": "You are terse.",

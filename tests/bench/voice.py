@@ -1,8 +1,8 @@
-"""Calls: what the voice pipeline adds to its providers, and switching the agent in mid-call.
+"""Calls: what the pipeline adds to its providers, switches in mid-call, and calls in real time beside peers.
 
-The vendors' servers answer at once, in a process of their own; the same providers are asked directly
+First, the vendors' servers answer at once, in a process of their own; the same providers are asked directly
 first (the transcript after the last sound, the first token, the first sound of the first sentence),
-and their time is subtracted.
+and their time is subtracted. Then callers speak in real time: tests/bench/calls.py.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import aiohttp
 from agentsd.providers.base import LLM, STT, TTS
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.transport.sessions import HttpSessions
+from tests.bench import calls
 from tests.bench.fleet import Fleet
 from tests.bench.processes import Server, serving, up, workspace
 from tests.bench.report import Figure, Scale, main, p50, p99
@@ -31,15 +32,14 @@ from tests.vendors.kokoro_server import KokoroServer
 from tests.vendors.openai_server import OpenAIServer
 from tests.vendors.whisper_server import WhisperServer
 
-AGENTS = ("a", "b", "slow")
+AGENTS = ("a", "b")
 SERVERS = {"llm": OpenAIServer, "tts": KokoroServer, "stt": WhisperServer, "slow": OpenAIServer}
-PIECE = 960  # bytes: 20 ms
 _SERVE = (sys.executable, "-m", "tests.bench.voice", "--serve")
 SENTENCE = ("It ", "is ", "nine. ", "Then ", "we ", "close.")
 
 
 def run(scale: Scale) -> Sequence[Figure]:
-    """Calls: what the voice pipeline adds to its providers, and switching the agent in mid-call."""
+    """Calls: what the voice pipeline adds to its providers, switches, and calls in real time beside peers."""
     with workspace() as folder, vendor_servers() as urls:
         made = Fleet(folder / "agents.d", folder / "no-key", 2)
         made.root.mkdir()
@@ -49,7 +49,6 @@ def run(scale: Scale) -> Sequence[Figure]:
             (made.root / f"{name}.yaml").write_text(json.dumps(manifest_of({**urls, "llm": llm})))
         with up(made, folder) as server:
             direct, through, switches = run_async(_measure(server.url, manifest_of(urls), scale.samples))
-            silenced = run_async(_interrupt(server.url, max(3, scale.samples // 10)))
             left = run_async(_end_calls(server, scale.samples))
     return [
         Figure("call, end of speech → first sound, added, p50", p50(through) - p50(direct), "ms", 10),
@@ -57,9 +56,8 @@ def run(scale: Scale) -> Sequence[Figure]:
         Figure("  the providers alone, p50", p50(direct), "ms"),
         Figure("call, session.update to another agent, p50", p50(switches), "ms"),
         Figure("  p99", p99(switches), "ms", 5, anchor=100, against="the mission: < 100 ms"),
-        Figure("barge-in, the sound that tells speech → agent silent, p50", p50(silenced), "ms"),
-        Figure("  p99", p99(silenced), "ms", 100, anchor=100, against="the mission: 100 ms"),
         Figure("memory that one ended call leaves", left, "MB", 0.1),
+        *calls.run(scale),
     ]
 
 
@@ -93,16 +91,6 @@ async def _measure(
             switches.append(await line.update(model=("a", "b")[number % 2]) * 1e3)
     await sessions.aclose()
     return direct, through, switches
-
-
-async def _interrupt(url: str, samples: int) -> list[float]:
-    """Milliseconds from the piece of sound that told speech to ``response.done``; in real time."""
-    sound, spent = spoken(24_000), []
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/v1/realtime?model=slow") as socket:
-        line = _Line(socket)
-        for _ in range(samples):
-            spent.append(await line.interrupt(sound) * 1e3)
-    return spent
 
 
 async def _end_calls(server: Server, calls: int) -> float:
@@ -205,23 +193,6 @@ class _Line:
         spent = time.perf_counter() - started
         await self._until("response.done")
         return spent
-
-    async def interrupt(self, sound: bytes) -> float:
-        """Seconds from the last sound that was needed to the end of a response."""
-        await self._send("response.create")
-        await self._until("response.output_audio.delta")
-        silent = asyncio.create_task(self._until("response.done"))
-        sent = 0.0
-        for at in range(0, len(sound), PIECE):
-            if silent.done():
-                break
-            sent = time.perf_counter()
-            await self._send("input_audio_buffer.append", audio=_base64(sound[at : at + PIECE]))
-            await asyncio.wait({silent}, timeout=0.02)
-        ended = await silent
-        await self._send("input_audio_buffer.clear")
-        await self._until("input_audio_buffer.cleared")
-        return ended - sent
 
     async def _send(self, kind: str, **fields: Any) -> None:
         await self._socket.send_str(json.dumps({"type": kind, **fields}))

@@ -38,10 +38,15 @@ class InstructedTalker(Talker):
         super().__init__(delay=STORY_SECONDS / STORY_WORDS)
 
     def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
-        """Return the pieces of an answer."""
+        """Return the pieces of an answer.
+
+        What was asked before an answer that nobody heard stands in the same message, as an earlier paragraph:
+        a story that was interrupted is not told again.
+        """
         first, last = str(body["messages"][0]["content"]), str(body["messages"][-1]["content"])
+        last = last.rpartition("\n\n")[2]
         if "long story" in first or "long story" in last:
-            return ["Once. ", *["and then "] * STORY_WORDS]
+            return ["Once. ", *["And then. "] * STORY_WORDS]
         if "your instructions" in last:
             return [f"{word} " for word in first.split()]
         return super().answer(body)

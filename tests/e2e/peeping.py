@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from tests.e2e.canary import TEMPORARY, Canaries, list_files
@@ -43,7 +44,7 @@ class Peeper:
 
     def _run(self) -> None:
         while not self._over.wait(0.005):
-            for entry in (*self._files(), *self._temporary(), *self._lent()):
+            for entry in chain(self._lent(), self._files(), self._temporary()):  # what is soon gone first
                 with suppress(OSError):
                     self._look(entry)
 

@@ -239,11 +239,7 @@ async def test_cancelling_closes_the_vendors_socket(make: Make, case: Case, faul
         await server.last.disconnected.wait()
 
 
-@pytest.mark.parametrize(
-    "case",
-    [case for case in CASES if case.name not in ("deepgram.com", "hume.ai")],  # they speak when the text ends
-    ids=lambda case: case.name,
-)
+@EACH
 async def test_closing_the_iterator_closes_the_vendors_socket(make: Make, case: Case) -> None:
     """Barge-in: whoever stops listening stops the vendor, while the text is still being written."""
     forever = asyncio.Event()

@@ -51,7 +51,7 @@ async def test_what_elevenlabs_is_asked(make: Make) -> None:
     }
     assert [json.loads(frame) for frame in server.last.frames] == [
         {"text": " ", "voice_settings": {"stability": 0.5}},
-        {"text": "Hi. ", "try_trigger_generation": True},
+        {"text": "Hi. ", "try_trigger_generation": True, "flush": True},
         {"text": ""},
     ]
 

@@ -1,7 +1,8 @@
 """Measure what ended calls leave behind in a server process: ``python -m tests.soak.call_memory [calls]``.
 
 A real ``agentsd up`` with vendors' servers in processes of their own. Calls run 40 at a time and end in
-every way that a call ends; the table holds the memory of the process while no call is open.
+every way that a call ends; the table holds the memory of the process while no call is open. Then 40 calls
+stay open, each after a turn: what a further call takes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +40,16 @@ class Memory:
     peak: float
 
 
-def measure(calls: int = CALLS, every: int = EVERY) -> list[Memory]:
-    """Make ``calls`` calls; return the memory before them, after each ``every``, and when all is idle."""
+@dataclass(frozen=True)
+class Result:
+    """Memory before the calls and after each so many; megabytes of a further call while it is open."""
+
+    table: list[Memory]
+    further: float
+
+
+def measure(calls: int = CALLS, every: int = EVERY) -> Result:
+    """Make ``calls`` calls, and look at the memory after each ``every``."""
     with workspace() as folder, vendor_servers() as urls:
         fleet = Fleet(folder / "agents.d", folder / "no-key", 2)
         fleet.root.mkdir()
@@ -51,15 +61,27 @@ def measure(calls: int = CALLS, every: int = EVERY) -> list[Memory]:
             return asyncio.run(_measure(server, calls, every))
 
 
-async def _measure(server: Server, calls: int, every: int) -> list[Memory]:
+async def _measure(server: Server, calls: int, every: int) -> Result:
     async with aiohttp.ClientSession() as client:
         await _call(client, server.url, 0)  # libraries are loaded by the first one
         table = [await _memory(server, 0)]
         for first in range(0, calls, every):
             await _calls(client, server.url, range(first, min(first + every, calls)))
             table.append(await _memory(server, min(first + every, calls)))
-        table.append(await _memory(server, calls))
-        return table
+        return Result(table, await _measure_open(client, server))
+
+
+async def _measure_open(client: aiohttp.ClientSession, server: Server) -> float:
+    """Return the megabytes that one more open call takes, after a whole turn of each."""
+    async with AsyncExitStack() as stack:
+        sizes = []
+        for _ in range(AT_A_TIME + 1):
+            url = f"{server.url}/v1/realtime?model=bot"
+            line = Line(await stack.enter_async_context(client.ws_connect(url, max_msg_size=0)))
+            await line.append(silence(0.3) + spoken() + silence(0.8))
+            await _until(line, "response.done")
+            sizes.append(server.resident())
+        return (sizes[-1] - sizes[0]) / AT_A_TIME
 
 
 async def _calls(client: aiohttp.ClientSession, url: str, numbers: range) -> None:
@@ -92,8 +114,9 @@ async def _call(client: aiohttp.ClientSession, url: str, number: int) -> None:
 
 async def _until(line: Line, kind: str) -> None:
     """Wait for an event of that type, or for a failed turn: vendors are slow on a busy machine."""
-    while (await line.next())["type"] not in (kind, "error"):
-        pass
+    while (seen := (await line.next())["type"]) not in (kind, "error"):
+        if seen.endswith("transcription.failed"):
+            return
 
 
 def _abort(socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -120,8 +143,10 @@ def main(arguments: Sequence[str]) -> None:
     """Print the table."""
     calls = int(arguments[0]) if arguments else CALLS
     print(f"{'calls':>6} {'RSS MB':>8} {'PSS MB':>8} {'peak MB':>8}")
-    for one in measure(calls, min(EVERY, calls)):
+    result = measure(calls, min(EVERY, calls))
+    for one in result.table:
         print(f"{one.calls:>6} {one.rss:>8.0f} {one.pss:>8.0f} {one.peak:>8.0f}", flush=True)
+    print(f"a further open call: {result.further:.2f} MB")
 
 
 if __name__ == "__main__":

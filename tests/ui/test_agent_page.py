@@ -84,7 +84,7 @@ async def test_suspend_resume_and_default(visit: Visit, site: Site) -> None:
     assert "active: false" in site.git("show", "HEAD:agents.d/desk/first.yaml")
     await page.get_by_role("button", name="Resume").click()
     await confirm(page, "Resume")
-    await expect(page.locator("#marks")).to_contain_text("Ready")
+    await expect(page.locator("#marks")).to_contain_text("Untested")
     await page.get_by_role("button", name="Set default").click()
     await confirm(page, "Set default")
     await expect(page.locator("#marks")).to_contain_text("default")

@@ -12,6 +12,7 @@ from playwright.async_api import Locator, Page, expect
 from tests.ui.conftest import Visit
 from tests.ui.site import Site, Vendors
 from tests.vendors.base import Fault
+from tests.vendors.openai_server import Call
 
 HOSTILE = """\
 # Opening hours
@@ -160,6 +161,23 @@ async def test_the_agent_is_switched_in_mid_answer(visit: Visit, vendors: Vendor
     await ended(page)
     roles = [one["role"] for one in vendors.llm.last.body["messages"]]
     assert roles[-5:] == ["user", "assistant", "user", "assistant", "user"]
+
+
+async def test_an_agent_hands_over_in_mid_answer(visit: Visit, site: Site, vendors: Vendors) -> None:
+    """One answer, which has the name of the agent that ended it."""
+    llm = f"llm: {{provider: openai-compatible, model: m, api_url: {vendors.llm.url}}}\n"
+    site.home.write("till.yaml", f"name: Till\n{llm}")
+    site.home.write("counter.yaml", f"name: Counter\n{llm}handoff: [{{to: till, when: somebody pays}}]\n")
+    vendors.llm.script = [["One moment.", Call("transfer_to_till")], ["It is paid."]]
+    page = await visit("/ui/users")
+    served = "async () => { while (!(await fetch('/api/agents/counter')).ok); }"
+    await page.evaluate(served)
+    await page.goto(f"{site.url}/ui/chat?agent=counter")
+    await ask(page, "I would like to pay.")
+    await ended(page)
+    await expect(answers(page)).to_contain_text("One moment.")
+    await expect(answers(page)).to_contain_text("It is paid.")
+    await expect(page.locator(".who-answers")).to_contain_text("till")
 
 
 async def test_a_new_version_is_noted(visit: Visit, site: Site) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from playwright.async_api import Page, expect
 
+from tests.e2e.processes import until
 from tests.ui.conftest import Visit
 from tests.ui.sound import RECORDER
 
@@ -59,6 +60,15 @@ async def used(page: Page) -> Any:
     return await page.evaluate("window.used")
 
 
+async def uses(page: Page, kind: str, device: str) -> None:
+    """Wait until that device is the last that was used. Its policy forbids a predicate inside."""
+
+    async def look() -> bool:
+        return bool((await used(page))[kind][-1:] == [device])
+
+    await until(look)
+
+
 async def start(page: Page) -> None:
     """Begin a call."""
     await page.get_by_role("button", name="Start a call").click()
@@ -75,8 +85,8 @@ async def test_devices_are_chosen_and_remembered(visit: Visit) -> None:
     await expect(microphone.locator("option")).to_have_text(["System default", "Desk microphone", "Headset"])
     await microphone.select_option("Headset")
     await speaker.select_option("Headset")
-    await page.wait_for_function("window.used.microphones.at(-1) === 'in-head'")
-    await page.wait_for_function("window.used.speakers.at(-1) === 'out-head'")
+    await uses(page, "microphones", "in-head")
+    await uses(page, "speakers", "out-head")
     await page.reload()
     await expect(microphone.locator("option:checked")).to_have_text("Headset")
     await start(page)
@@ -90,18 +100,18 @@ async def test_devices_that_are_removed(visit: Visit) -> None:
     await start(page)
     await page.get_by_label("Microphone", exact=True).select_option("Headset")
     await page.get_by_label("Speaker").select_option("Headset")
-    await page.wait_for_function("window.used.microphones.at(-1) === 'in-head'")
+    await uses(page, "microphones", "in-head")
     await page.evaluate("window.unplug('in-head', 'out-head')")
     await expect(page.locator("#device").get_by_role("alert")).to_contain_text("“Headset” is not connected")
-    await page.wait_for_function("window.used.microphones.at(-1) === 'default'")
-    await page.wait_for_function("window.used.speakers.at(-1) === ''")
+    await uses(page, "microphones", "default")
+    await uses(page, "speakers", "")
     await expect(page.get_by_label("Microphone", exact=True).locator("option:checked")).to_have_text(
         "Headset (not connected)"
     )
     await expect(page.get_by_role("button", name="Mute")).to_be_visible()
     await page.evaluate("window.plug('in-head', 'out-head')")
-    await page.wait_for_function("window.used.microphones.at(-1) === 'in-head'")
-    await page.wait_for_function("window.used.speakers.at(-1) === 'out-head'")
+    await uses(page, "microphones", "in-head")
+    await uses(page, "speakers", "out-head")
     await expect(page.locator("#device")).to_be_empty()
 
 

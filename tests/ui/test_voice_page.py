@@ -247,3 +247,14 @@ async def test_the_next_call_keeps_the_transcript(visit: Visit) -> None:
     await page.get_by_role("button", name="Hang up").click()
     await page.get_by_role("button", name="Clear the transcript").press("Enter")
     await expect(talk).to_be_empty()
+
+
+async def test_what_was_thrown_away_is_shown(visit: Visit, site: Site, vendors: Vendors) -> None:
+    """A caller who goes on after each pause sees what the agent had begun to say; nobody heard it."""
+    patient = "name: Patient\n" + echo("Too early.") + VOICED.format(**vars(vendors))
+    site.home.write("patient.yaml", patient + "turn: {silence_ms: 10000}\n")
+    page = await visit("/ui/voice?agent=patient", before=RECORDER)
+    await page.get_by_role("button", name="Start a call").click()
+    note = page.locator(".talk .entry.note", has_text="thrown away")
+    await expect(note.first.locator("s.unheard")).to_have_text("Too early.")
+    await expect(page.locator(".talk .entry.agent")).to_have_count(0)

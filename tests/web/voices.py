@@ -200,7 +200,7 @@ def voiced(text: str) -> bytes:
     return voice_of(text)
 
 
-OURS = ("Call.", "TurnRunner.", "Answer.", "RealtimeConnection.", "Socket.")
+OURS = ("Call.", "TurnRunner.", "Answer.", "PreparedAnswer.", "RealtimeConnection.", "Socket.")
 """Whose coroutines a call's tasks run: itself, its answers, its socket, the vendors' sockets."""
 
 

@@ -55,6 +55,7 @@ class SileroNetwork:
         self._make_cell(weights)
         import numpy as np
 
+        self._absolute, self._maximum, self._tanh = np.absolute, np.maximum, np.tanh
         self._zero: Array = np.zeros((), np.float32)
         self._one, self._half = np.float32(1), np.float32(0.5)
 
@@ -131,49 +132,43 @@ class SileroNetwork:
 
     def compute(self, state: SpeechState) -> float:
         """Return the probability, from 0 to 1, that ``frame`` is speech, after what ``state`` heard."""
-        import numpy as np
-
         self._context[:] = state.context
         self._mirror[:] = self._mirrored
         state.context[:] = self._newest
         self._windowed[:] = self._windows
         self._windowed.dot(self._basis, self._products)
-        np.absolute(self._spectrum, out=self._inner_magnitudes)
+        self._absolute(self._spectrum, out=self._inner_magnitudes)
         self._convolve()
         self._step(state)
-        np.maximum(state.hidden, self._zero, out=self._positive)
+        self._maximum(state.hidden, self._zero, out=self._positive)
         return 1 / (1 + math.exp(-float(self._positive.dot(self._last)) - self._last_bias))
 
     def _convolve(self) -> None:
         """Compute the four convolutions, up to the input of the cell."""
-        import numpy as np
-
         first, second, third, fourth = self._weights
         self._first_taps[:] = self._first_view
         self._first_input.dot(first, self._first)
-        np.maximum(self._first, self._zero, out=self._first_inner)
+        self._maximum(self._first, self._zero, out=self._first_inner)
         self._second_taps[:] = self._second_view
         self._second_input.dot(second, self._second)
-        np.maximum(self._second, self._zero, out=self._third_rows)
+        self._maximum(self._second, self._zero, out=self._third_rows)
         self._third_input.dot(third, self._third)
-        np.maximum(self._third, self._zero, out=self._fourth_taps)
+        self._maximum(self._third, self._zero, out=self._fourth_taps)
         self._fourth_input.dot(fourth, self._fourth)
-        np.maximum(self._fourth, self._zero, out=self._cell_heard)
+        self._maximum(self._fourth, self._zero, out=self._cell_heard)
 
     def _step(self, state: SpeechState) -> None:
         """Advance the LSTM cell."""
-        import numpy as np
-
         cell, hidden = state.cell, state.hidden
         self._cell_hidden[:] = hidden
         self._cell_input.dot(self._gates, self._activations)
-        np.tanh(self._activations, out=self._activations)
+        self._tanh(self._activations, out=self._activations)
         self._logistic += self._one
         self._logistic *= self._half
         cell *= self._forget_gate
         self._input_gate *= self._candidate
         cell += self._input_gate
-        np.tanh(cell, out=hidden)
+        self._tanh(cell, out=hidden)
         hidden *= self._output_gate
 
 

@@ -31,7 +31,10 @@ PERIOD_SECONDS = 2.0
 _RUNS = 50
 
 _STYLES = {
-    **dict.fromkeys(("refused", "failed", "failing", "Invalid", "Degraded", "nobody", "away"), "red"),
+    **dict.fromkeys(
+        ("refused", "failed", "failing", "Failing", "File refused", "Invalid", "Degraded", "nobody", "away"),
+        "red",
+    ),
     **dict.fromkeys(("Orphaned", "Suspended", "left", "drifted"), "yellow"),
     **dict.fromkeys(("applied", "Ready", "joined", "leads", "healed", "back"), "green"),
 }

@@ -270,12 +270,15 @@ class ProviderError(AgentsdError):
     """Failure of a vendor; the subclasses are in ``agentsd.providers.base``.
 
     ``code`` and ``param`` are OpenAI's words for it where one fits: of fixed lists, never a vendor's text.
-    ``tries`` counts the requests that were made in vain, retries and fallbacks included.
+    ``tries`` counts the requests that were made in vain, retries and fallbacks included. ``kind`` and
+    ``vendor`` are the section and the provider that failed, where a chain asked it.
     """
 
     code: str | None = None
     param: str | None = None
     tries = 1
+    kind = ""
+    vendor = ""
 
 
 def describe_error(error: BaseException) -> str:

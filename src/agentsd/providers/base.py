@@ -213,6 +213,7 @@ class LiveAgent:
     sources: tuple[tuple[str, bytes], ...] = ()  # (path, digest) of what ``rag.sources`` names
     provider_names: Mapping[str, str] = field(default_factory=dict)  # {"llm": "groq.com"}
     commit: str | None = None  # of the version that serves
+    charges: frozenset[str] = frozenset()  # kinds with a vendor that gets a key, and so may charge
     client_options: frozenset[str] = frozenset()  # request fields that the manifest lets clients pass on
     texts: AgentTexts | None = None  # templates of ``spec``, until ``bind_agent`` fills them in; None: none
     values: Mapping[str, str] = field(default_factory=dict, repr=False)  # of all variables, once filled in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 _VERSION = re.compile(r"v\d+[a-z0-9]*")
@@ -24,6 +25,25 @@ def join_url(base: str, path: str) -> str:
         shared = 1
     rest = "/".join(wanted[shared:])
     return f"{trimmed}/{rest}" if rest else trimmed
+
+
+def find_listing_url(url: str, paths: Sequence[str]) -> str | None:
+    """Return the address under which an OpenAI-compatible server lists its models; None where it is unknown.
+
+    ``paths``: ends of ``url`` that ``/models`` takes the place of, such as ``/chat/completions``.
+    """
+    address, _, query = url.partition("?")
+    for path in paths:
+        if address.endswith(path):
+            return f"{address.removesuffix(path)}/models{'?' if query else ''}{query}"
+    return None
+
+
+def swap_socket_scheme(url: str) -> str:
+    """Return the origin of a WebSocket's address as that of HTTP: ``wss://h/x`` → ``https://h``."""
+    parts = urlsplit(url)
+    scheme = {"wss": "https", "ws": "http"}.get(parts.scheme, parts.scheme)
+    return f"{scheme}://{parts.netloc}"
 
 
 def _count_shared(have: list[str], wanted: list[str]) -> int:

@@ -28,7 +28,9 @@ from agentsd.providers.errors import (
 from agentsd.providers.limits import DIMENSIONS_MAX, SPEECH_BYTES_MAX, TRANSCRIPT_CHARACTERS_MAX
 from agentsd.providers.llm.answer_stream import AnswerStream, complete_answer
 from agentsd.providers.llm.completion import Normalizer
+from agentsd.providers.meter import MeteredClient, note_request, note_tokens
 from agentsd.providers.options import EmbeddingOptions, ListeningOptions, SpeechOptions, tune_client
+from agentsd.providers.price import Price
 from agentsd.providers.redaction import Redactor
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.transport.text_chunks import is_speakable
@@ -38,18 +40,33 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+BYTES_PER_SAMPLE = 2
+"""Of 16-bit mono PCM, which every recogniser is sent."""
+
 
 class _GuardedProvider(Generic[P]):
     """Common part of the four kinds."""
 
-    def __init__(self, client: P, who: VendorRef, redactor: Redactor) -> None:
+    def __init__(
+        self, client: P, who: VendorRef, redactor: Redactor, metered: MeteredClient | None = None
+    ) -> None:
         self.client = client
         self.who = who
         self.redactor = redactor
+        self.metered = metered or MeteredClient(who.kind, who.vendor)
 
     async def aclose(self) -> None:
         """Close the client."""
         await self.client.aclose()
+
+    async def list_models(self) -> frozenset[str] | None:
+        """List the models, which is free; None where the client cannot. Raises ``ProviderError``."""
+        ask = getattr(self.client, "list_models", None)
+        if ask is None:
+            return None
+        with self.contained():
+            found = await ask()
+            return None if found is None else frozenset(map(str, found))
 
     @contextmanager
     def contained(self, source: ClientInput[Any] | None = None) -> Iterator[None]:
@@ -81,6 +98,7 @@ class GuardedLLM(_GuardedProvider[LLM]):
         with self.contained():
             answer = await self.client.complete(request)
             told = Normalizer(self.who, self.redactor).whole(answer)
+            note_tokens(self.metered, told.get("usage"))
             return complete_answer(self.who, told, may_be_empty=self._may_be_empty)
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -103,6 +121,8 @@ class GuardedLLM(_GuardedProvider[LLM]):
                 for one in answer.end():
                     yield one
             finally:
+                if normalizer.answered:  # also where the client left in the middle
+                    note_tokens(self.metered, normalizer.usage)
                 await _close_stream(chunks)
 
 
@@ -112,7 +132,8 @@ class GuardedTTS(_GuardedProvider[TTS]):
     def tune(self, options: SpeechOptions) -> GuardedTTS:
         """Return this voice with ``options``: see ``providers.options``."""
         with self.contained():
-            return GuardedTTS(tune_client(self.client, self.who.vendor, options), self.who, self.redactor)
+            tuned = tune_client(self.client, self.who.vendor, options)
+            return GuardedTTS(tuned, self.who, self.redactor, self.metered)
 
     @property
     def sample_rate(self) -> int:
@@ -121,7 +142,7 @@ class GuardedTTS(_GuardedProvider[TTS]):
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes."""
-        source, size = ClientInput(text, is_speakable), 0
+        source, size = ClientInput(text, is_speakable, measure=len), 0
         with self.contained(source):
             sound = self.client.stream(source)
             try:
@@ -133,6 +154,8 @@ class GuardedTTS(_GuardedProvider[TTS]):
                 if not size and (source.asked or not source.ended):
                     raise make_empty_error(self.who, "sound")
             finally:
+                if size and (used := note_request(self.metered)) is not None:
+                    used.characters += source.size
                 await _close_stream(sound)
 
 
@@ -142,7 +165,8 @@ class GuardedSTT(_GuardedProvider[STT]):
     def tune(self, options: ListeningOptions) -> GuardedSTT:
         """Return this recogniser with ``options``: see ``providers.options``."""
         with self.contained():
-            return GuardedSTT(tune_client(self.client, self.who.vendor, options), self.who, self.redactor)
+            tuned = tune_client(self.client, self.who.vendor, options)
+            return GuardedSTT(tuned, self.who, self.redactor, self.metered)
 
     @property
     def partials(self) -> bool:
@@ -156,7 +180,7 @@ class GuardedSTT(_GuardedProvider[STT]):
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Yield transcripts as they come."""
-        source, size = ClientInput(pcm), 0
+        source, size, ended = ClientInput(pcm, measure=len), 0, False
         with self.contained(source):
             transcripts = self.client.stream(source)
             try:
@@ -167,7 +191,10 @@ class GuardedSTT(_GuardedProvider[STT]):
                             self.who, "transcripts", TRANSCRIPT_CHARACTERS_MAX, "characters"
                         )
                     yield self._redact(transcript)
+                ended = True  # silence is transcribed, too
             finally:
+                if (size or ended) and source.size and (used := note_request(self.metered)) is not None:
+                    used.seconds += source.size / BYTES_PER_SAMPLE / self.sample_rate
                 await _close_stream(transcripts)
 
     def _redact(self, transcript: Transcript) -> Transcript:
@@ -183,7 +210,7 @@ class GuardedEmbedding(_GuardedProvider[Embedding]):
         """Return this embedder with ``options``: see ``providers.options``."""
         with self.contained():
             tuned = tune_client(self.client, self.who.vendor, options)
-            return GuardedEmbedding(tuned, self.who, self.redactor)
+            return GuardedEmbedding(tuned, self.who, self.redactor, self.metered)
 
     @property
     def space(self) -> str:
@@ -195,6 +222,7 @@ class GuardedEmbedding(_GuardedProvider[Embedding]):
         with self.contained():
             vectors = await self.client.embed(texts)
             _check_vectors(self.who, vectors, len(texts))
+            note_tokens(self.metered, {"prompt_tokens": getattr(vectors, "tokens", None)})
             return vectors
 
 
@@ -202,14 +230,22 @@ class ClientInput(Generic[T]):
     """Input of a client; it keeps its own failure, so that this can be distinguished from the client's.
 
     ``asked``: one of the items counts, by ``counts``, so that the client owes an answer. ``ended``: all of
-    the input was read.
+    the input was read. ``size``: the sum of what was read, by ``measure``.
     """
 
-    __slots__ = ("_counts", "_items", "asked", "ended", "failure")
+    __slots__ = ("_counts", "_items", "_measure", "asked", "ended", "failure", "size")
 
-    def __init__(self, items: AsyncIterator[T], counts: Callable[[T], bool] | None = None) -> None:
+    def __init__(
+        self,
+        items: AsyncIterator[T],
+        counts: Callable[[T], bool] | None = None,
+        *,
+        measure: Callable[[T], int] | None = None,
+    ) -> None:
         self._items = aiter(items)
         self._counts = counts
+        self._measure = measure
+        self.size = 0
         self.asked = self.ended = False
         self.failure: BaseException | None = None
 
@@ -226,6 +262,8 @@ class ClientInput(Generic[T]):
             self.failure = error
             raise
         self.asked = self.asked or (self._counts is not None and self._counts(item))
+        if self._measure is not None:
+            self.size += self._measure(item)
         return item
 
 
@@ -239,7 +277,21 @@ _KINDS: Mapping[str, type[_GuardedProvider[Any]]] = {
 
 def guard_client(kind: str, client: Any, settings: ProviderSettings) -> Any:
     """Return ``client`` behind the guard of its kind."""
-    return _KINDS[kind](client, VendorRef(settings.provider, kind), Redactor(list_secrets(settings)))
+    who, redactor = VendorRef(settings.provider, kind), Redactor(list_secrets(settings))
+    return _KINDS[kind](client, who, redactor, make_metered_client(kind, settings))
+
+
+_MODEL_FIELDS = ("model", "model_id")
+"""Fields in which vendors' settings name the model."""
+
+
+def make_metered_client(kind: str, settings: ProviderSettings) -> MeteredClient:
+    """Return what the price of a provider depends on."""
+    model = next((found for name in _MODEL_FIELDS if (found := getattr(settings, name, None))), "")
+    url = next((found for name in settings.url_fields() if (found := getattr(settings, name, None))), "")
+    price = getattr(settings, "price", None)
+    prices = price.unit_prices() if isinstance(price, Price) else None
+    return MeteredClient(kind, settings.provider, str(model), str(url), prices)
 
 
 def list_secrets(settings: ProviderSettings) -> list[str]:

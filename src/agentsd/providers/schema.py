@@ -62,6 +62,11 @@ class ProviderSettings(StrictModel):
             if _is_marked(field, "x-url")
         }
 
+    def has_secret(self) -> bool:
+        """Return whether it, or a fallback of it, has a key of its vendor's."""
+        own = any(getattr(self, name, None) is not None for name in self.destinations().secrets)
+        return own or any(fallback.has_secret() for fallback in self.fallback)
+
     @classmethod
     @cache
     def destinations(cls) -> Destinations:

@@ -83,10 +83,11 @@ def stream_chat(
     """
     llm, agent = _require_llm(agent), bind_agent(agent, body.get("metadata"))
     request = _make_request(agent, body, stream=True)
-    wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
+    asked = request.get("stream_options") or {}
+    request["stream_options"] = {**asked, "include_usage": True}  # the ledger counts every answer
     rounds = open_rounds(agent, llm, request, tools) if _has_tools(agent, tools) else None
     upstream = rounds.stream() if rounds else llm.stream(request)
-    return _stream_chunks(upstream, agent.slug, wants_usage=wants_usage)
+    return _stream_chunks(upstream, agent.slug, wants_usage=bool(asked.get("include_usage")))
 
 
 async def _stream_chunks(

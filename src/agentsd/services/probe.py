@@ -17,66 +17,15 @@ from time import perf_counter
 from typing import Any, Protocol, cast, runtime_checkable
 
 from agentsd.core.errors import ProviderError
+from agentsd.core.ledger.failure import format_fix
 from agentsd.core.manifest.agent import SECTIONS
-from agentsd.providers.base import (
-    LLM,
-    STT,
-    TTS,
-    Embedding,
-    LiveAgent,
-    ProviderAuthError,
-    ProviderBroken,
-    ProviderEmpty,
-    ProviderForbidden,
-    ProviderNotFound,
-    ProviderProtocolError,
-    ProviderRateLimited,
-    ProviderRejected,
-    ProviderTimeout,
-    ProviderUnreachable,
-)
+from agentsd.providers.base import LLM, STT, TTS, Embedding, LiveAgent
 from agentsd.providers.tool import ProbedTool, ToolResult
+from agentsd.services.failures import describe_failure, find_reason
+from agentsd.services.turn_records.record import TurnFailure
 
 PROBE_SECONDS = 30.0
 """Timeout of one provider."""
-
-_REASONS: tuple[tuple[type[ProviderError], str, str], ...] = (
-    (ProviderAuthError, "wrong-key", "put a valid key into {at}.api_key: agentsd edit {slug}"),
-    (
-        ProviderRateLimited,
-        "rate-limited",
-        "wait, or ask the vendor for a higher limit; {section}.fallback lets another answer meanwhile",
-    ),
-    (
-        ProviderNotFound,
-        "not-found",
-        "correct the model or voice of {at}; if both exist, its URL and path are wrong",
-    ),
-    (
-        ProviderForbidden,
-        "forbidden",
-        "correct the URL of {at}; AGENTSD_OUTBOUND lists what this machine may connect to",
-    ),
-    (
-        ProviderTimeout,
-        "timeout",
-        "is the server up, and the model loaded? {at}.timeout_seconds allows more time",
-    ),
-    (
-        ProviderUnreachable,
-        "unreachable",
-        "correct the URL of {at}; if it is right: is the server up, and reachable from here?",
-    ),
-    (
-        ProviderProtocolError,
-        "wrong-url",
-        "the server at the URL of {at} uses another protocol: correct its URL and path",
-    ),
-    (ProviderEmpty, "silent", "the model or voice of {at} may be the wrong one"),
-    (ProviderBroken, "broken", "report it to the author of this provider"),
-    (ProviderRejected, "rejected", "the vendor refuses the settings of {at}: check each of its fields"),
-    (ProviderError, "failed", "the vendor failed: try again later; {section}.fallback lets another answer"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +39,14 @@ class ProbeResult:
     message: str
     reason: str = ""
     fix: str = ""
+    code: str | None = None  # OpenAI's, where one fits
+
+    @property
+    def failure(self) -> TurnFailure | None:
+        """Return the failure as a value; None where all is well."""
+        if self.ok:
+            return None
+        return TurnFailure(self.at.partition(".")[0], self.provider, self.reason, self.code)
 
 
 @runtime_checkable
@@ -118,7 +75,7 @@ async def probe_agent(agent: LiveAgent) -> list[ProbeResult]:
         each = provider.each() if isinstance(provider, ProviderChain) else ((name, provider),)
         for index, (vendor, one) in enumerate(each):
             at = f"{kind}.fallback[{index - 1}]" if index else kind
-            jobs.append(_probe_provider(agent.slug, kind, at, vendor, one))
+            jobs.append(probe_section(agent.slug, at, vendor, one))
     found, tools = await asyncio.gather(asyncio.gather(*jobs), _probe_tools(agent))
     return [*found, *tools]
 
@@ -149,27 +106,32 @@ async def _probe_tool(slug: str, tool: ProbedTool) -> ProbeResult | None:
     )
 
 
-async def _probe_provider(slug: str, section: str, at: str, vendor: str, provider: Any) -> ProbeResult:
-    began = perf_counter()
+async def probe_section(slug: str, at: str, vendor: str, provider: Any) -> ProbeResult:
+    """Probe the provider ``at`` a place of agent ``slug``, such as ``llm.fallback[0]``. Never raises."""
+    began, code, section = perf_counter(), None, at.partition(".")[0]
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             seconds, message = await _PROBES[section](provider)
         return ProbeResult(at, vendor, ok=True, seconds=seconds, message=message)
     except ProviderError as error:
-        _, reason, fix = next(row for row in _REASONS if isinstance(error, row[0]))
-        said = error.message
+        error.kind, error.vendor = section, vendor
+        failure = describe_failure(error)
+        reason, said, code = find_reason(error), error.message, failure.code if failure else None
     except TimeoutError:
-        _, reason, fix = next(row for row in _REASONS if row[0] is ProviderTimeout)
-        said = f"{vendor} did not answer in {PROBE_SECONDS:g} s"
+        reason, said = "timeout", f"{vendor} did not answer in {PROBE_SECONDS:g} s"
     except EmptyAnswer as silent:
         reason, said = "silent", f"{vendor} {silent}"
-        fix = "the model or voice of {at} may be the wrong one"
     except Exception as error:  # a bug of the vendor's client; its text may contain a secret
         reason, said = "broken", f"the client of {vendor} failed: {type(error).__name__}"
-        fix = "report it to the author of this provider"
-    fix = fix.format(at=at, section=section, slug=slug)
     return ProbeResult(
-        at, vendor, ok=False, seconds=perf_counter() - began, message=said, reason=reason, fix=fix
+        at,
+        vendor,
+        ok=False,
+        seconds=perf_counter() - began,
+        message=said,
+        reason=reason,
+        fix=format_fix(reason, at, slug),
+        code=code,
     )
 
 

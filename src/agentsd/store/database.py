@@ -26,7 +26,7 @@ from agentsd.store.errors import is_session_fault, translate_error
 from agentsd.store.lenient_values import accept_any_timestamp
 from agentsd.store.writability import Writability
 
-SCHEMA_REVISION = "0012"
+SCHEMA_REVISION = "0013"
 """The newest migration, a constant so that checking it needs no Alembic; a test compares the two."""
 
 CONNECT_SECONDS = 5

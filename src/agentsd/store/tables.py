@@ -13,13 +13,16 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Date,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     String,
     Table,
     Text,
@@ -322,4 +325,72 @@ pulls = Table(
     Column("reason", String(64)),  # why ``attempted`` is not ``applied``; NULL: it is
     Column("message", Text, nullable=False, server_default=""),
     _make_time_column("since"),
+)
+
+ledger_flushes = Table(
+    "ledger_flushes",
+    metadata,
+    Column("replica", Uuid, primary_key=True),
+    Column("number", BigInteger, nullable=False),  # of its newest flush, so that none is added twice
+    _make_time_column("at"),
+)
+
+agent_activity = Table(
+    "agent_activity",
+    metadata,
+    Column("agent_id", Uuid, primary_key=True),  # not a foreign key: built-in agents have no row
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("turns", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("failures", JSONB, nullable=False),  # class of the error → turns
+    Column("first_token", ARRAY(Integer), nullable=False),  # histograms: core.ledger.histogram
+    Column("first_sound", ARRAY(Integer), nullable=False),
+    Column("error", JSONB),  # the latest of the minute
+    Index("ix_agent_activity_minute", "minute"),
+)
+
+agent_health = Table(
+    "agent_health",
+    metadata,
+    Column("agent_id", Uuid, primary_key=True),
+    Column("kind", String(16), primary_key=True),  # a section, or "test"
+    Column("version", BigInteger, nullable=False),  # the agent's, that answered or failed
+    Column("failing", Boolean, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("code", String(64)),
+    Column("place", String(64), nullable=False),  # llm.fallback[0]
+    Column("since", DateTime(timezone=True), nullable=False),
+    _make_time_column("updated_at"),
+    Column("probes", Integer, nullable=False, server_default=text("0")),
+    Column("probe_at", DateTime(timezone=True)),  # when a replica may ask the vendor again, free of charge
+    Index("ix_agent_health_updated_at", "updated_at"),
+)
+
+
+def _make_count_column(name: str) -> Column[object]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+agent_usage = Table(
+    "agent_usage",
+    metadata,
+    Column("day", Date, primary_key=True),  # UTC
+    Column("owner", String(SLUG_MAX), primary_key=True),
+    Column("agent_id", Uuid, primary_key=True),
+    Column("token", Text, primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("agent", String(SLUG_MAX), nullable=False),  # its slug at last
+    _make_count_column("turns"),  # counted once, in the row of the provider that answered
+    _make_count_column("requests"),
+    _make_count_column("tokens_in"),
+    _make_count_column("tokens_out"),
+    _make_count_column("tokens_cached"),
+    _make_count_column("characters"),
+    _make_count_column("tool_calls"),
+    _make_count_column("unpriced"),  # requests whose price is unknown
+    Column("seconds", Double, nullable=False, server_default=text("0")),
+    Column("cost", Numeric(20, 9), nullable=False, server_default=text("0")),  # USD
 )

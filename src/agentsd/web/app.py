@@ -32,9 +32,9 @@ from agentsd.web.openai.realtime import endpoint as realtime
 from agentsd.web.openai.responses import endpoint as responses
 from agentsd.web.openai.responses.store import ResponseStore
 from agentsd.web.openapi import handlers as openapi
-from agentsd.web.rest import audit, events, health, markdown, providers, schema, session, sync, users
+from agentsd.web.rest import audit, events, health, markdown, providers, schema, session, sync, usage, users
 from agentsd.web.rest import git_webhook as hooks
-from agentsd.web.rest.agents import files, revisions, values
+from agentsd.web.rest.agents import activity, files, revisions, values
 from agentsd.web.rest.agents import probe as testing
 from agentsd.web.rest.agents import read as agents
 from agentsd.web.rest.agents import select as selection
@@ -45,6 +45,7 @@ from agentsd.web.ui import pages as ui
 from agentsd.web.views.abilities import AbilityCache
 from agentsd.web.views.agent_cache import AgentViewCache
 from agentsd.web.views.run_changes import RunChangesCache
+from agentsd.web.views.statuses import AgentStatuses
 
 
 def create_app(parts: AppContext) -> web.Application:
@@ -57,9 +58,14 @@ def create_app(parts: AppContext) -> web.Application:
     app[APP_CONTEXT] = parts
     app[WEB_METRICS] = web_metrics
     app[TURN_SINKS] = TurnSinks(parts.metrics)
+    if parts.ledger is not None:
+        app[TURN_SINKS].count("ledger", parts.ledger.count)
     app[ABILITIES] = AbilityCache(parts.catalog.make_masker(), parts.catalog.destinations)
     app[AGENT_VIEWS] = AgentViewCache(
-        parts.catalog.make_masker(), parts.catalog.destinations, parts.catalog.list_missing
+        parts.catalog.make_masker(),
+        parts.catalog.destinations,
+        parts.catalog.list_missing,
+        AgentStatuses(parts.ledger.health if parts.ledger else None, parts.timeline),
     )
     app[sync.RUN_CHANGES] = RunChangesCache()
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
@@ -89,10 +95,12 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *revisions.make_routes(),
         *values.make_routes(),
         *files.make_routes(),
+        *activity.make_routes(),
         *providers.make_routes(),
         *schema.make_routes(),
         *sync.make_routes(),
         *audit.make_routes(),
+        *usage.make_routes(),
         *users.make_routes(),
         *events.make_routes(),
         *models.make_routes(),

@@ -15,6 +15,7 @@ from agentsd.providers.catalog import Catalog
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.follower.follower import Follower
 from agentsd.runtime.follower.run_feed import RunFeed
+from agentsd.services.ledger.ledger import Ledger
 from agentsd.services.turn_records.sinks import TurnSinks
 from agentsd.store.database import Database
 from agentsd.supervisor import Supervisor
@@ -59,6 +60,7 @@ class AppContext:
     hook: GitWebhook | None = None  # None: no webhook
     planner: Planner | None = None  # None: no access to the files
     supervisor: Supervisor | None = None  # None: background tasks are not reported
+    ledger: Ledger | None = None  # None: turns are counted nowhere
 
 
 APP_CONTEXT = web.AppKey("parts", AppContext)

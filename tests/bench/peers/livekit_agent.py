@@ -22,7 +22,7 @@ from livekit.plugins import openai, silero
 RATE = 24_000
 PIECE_BYTES = RATE // 50 * 2
 SILENCE_SECONDS = 0.5
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 0.25
 """Silence at which its detector reports a pause, in which the recogniser and the model are asked."""
 
 

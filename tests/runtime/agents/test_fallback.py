@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from agentsd.core.errors import AgentUnavailable
+from agentsd.services.voicebot.answer_preparer import is_eager
 from tests.runtime.conftest import Sealed
 from tests.runtime.world import SECRET, Keys, World
 from tests.vendors.base import Fault
@@ -63,3 +64,19 @@ async def test_a_fallbacks_destination_is_checked_after_opening(
         await world.registry.acquire("a")
     assert caught.value.reason == "SecretDestination"
     assert "llm.fallback" in world.condition("a").message
+
+
+@pytest.mark.parametrize("eager", ["auto", "true", "false"])
+@pytest.mark.parametrize("keyed", ["", "first", "fallback"])
+async def test_an_agent_whose_vendors_have_a_key_may_be_charged(
+    world: World, keys: Keys, vendor: OpenAIServer, keyed: str, eager: str
+) -> None:
+    """A fallback's counts, too; by default such an agent throws no answers away."""
+    one, two = (f", api_key: {SECRET}" if keyed == name else "" for name in ("first", "fallback"))
+    section = f"provider: openai-compatible, model: m, api_url: '{vendor.url}'"
+    llm = f"llm: {{{section}{one}, fallback: [{{{section}{two}}}]}}"
+    await world.put(a=keys.seal(f"id: {uuid4()}\n{llm}\nturn: {{eager: {eager}}}\n"))
+    await world.load()
+    async with world.registry.lease("a") as agent:
+        assert agent.charges == ({"llm"} if keyed else frozenset())
+        assert is_eager(agent) == (eager == "true" or (eager == "auto" and not keyed))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from agentsd.services.turn_records.record import TurnRecord, TurnTimes, read_token_usage
+from agentsd.providers.meter import read_token_usage
+from agentsd.services.turn_records.record import TurnRecord, TurnTimes
 from agentsd.services.turn_records.sinks import TurnSinks
 from agentsd.telemetry import Metrics
 

@@ -11,7 +11,7 @@ import pytest
 
 from agentsd.audio import turn_model
 from agentsd.audio.vad import FRAME_MS, VoiceDetector
-from agentsd.core.manifest.turn import Turn
+from agentsd.core.manifest.turn import Turn, Waits
 from agentsd.services.voicebot.speech_detector import SpeechDetector
 from agentsd.services.voicebot.turn_detection import SpeechEnd, SpeechStart
 from agentsd.services.voicebot.turn_judge import TurnJudge
@@ -50,10 +50,14 @@ async def signals(pcm: bytes, turn: Turn, rate: int = RATE) -> list[SpeechStart 
     """What is settled in a sound, in a room that is not quite silent."""
     model()
     ear = SpeechDetector(VoiceDetector(), rate, turn, lambda: TurnJudge(answer_at_once))
-    hiss = np.random.default_rng(1).normal(0, 6, len(pcm) // 2)
-    room = (np.frombuffer(pcm, "<i2") + hiss).clip(-32768, 32767).astype("<i2").tobytes()
-    heard = [one for part in ear.slices(room) for one in ear.hear(part)]
+    heard = [one for part in ear.slices(room(pcm)) for one in ear.hear(part)]
     return [one for one in heard if isinstance(one, (SpeechStart, SpeechEnd))]
+
+
+def room(pcm: bytes) -> bytes:
+    """The sound in a room that is not quite silent."""
+    hiss = np.random.default_rng(1).normal(0, 6, len(pcm) // 2)
+    return bytes((np.frombuffer(pcm, "<i2") + hiss).clip(-32768, 32767).astype("<i2").tobytes())
 
 
 def silence(seconds: float, rate: int = RATE) -> bytes:
@@ -69,6 +73,49 @@ async def test_a_finished_thought_ends_sooner_than_by_silence(text: str, languag
     _, plain = await signals(sound, Turn())
     assert isinstance(smart, SpeechEnd)
     assert plain.at_ms - smart.at_ms >= 500 - 200 - 2 * FRAME_MS
+
+
+@pytest.mark.parametrize(
+    ("text", "turn", "after_ms"),
+    [(BROKEN[0][0], SMART, 500), (WHOLE[0][0], SMART, 200), (BROKEN[0][0], Turn(silence_ms=2000), 200)],
+)
+async def test_a_pause_is_likely_the_end_unless_the_model_doubts_it(
+    text: str, turn: Turn, after_ms: int
+) -> None:
+    """Then it is after ``silence_ms``; every sound makes it a pause."""
+    model()
+    turn = turn.model_copy(update={"wait_ms": Waits(sure=2000, unsure=2000)})
+    ear = SpeechDetector(VoiceDetector(), RATE, turn, lambda: TurnJudge(answer_at_once))
+    before = silence(0.5) + speak(text)
+    sound = room(before + silence(0.8) + speak("Friday.")[:8000])
+    likely = []
+    for at in range(0, len(sound), 640):
+        for part in ear.slices(sound[at : at + 640]):
+            ear.hear(part)
+        if ear.likely_over:
+            likely.append((at + 640 - len(before)) / RATE / 2 * 1000)
+    assert after_ms - FRAME_MS <= likely[0] <= after_ms + FRAME_MS + 20
+    assert likely[-1] <= 800 + 4 * FRAME_MS
+
+
+@pytest.mark.parametrize(("rate", "silence_ms"), [(24_000, 200), (24_000, 500), (8000, 500)])
+def test_silence_is_kept_to_the_frame(rate: int, silence_ms: int) -> None:
+    """From the last sound to the end, in 20 ms of a microphone each, wherever the frames fall."""
+    voice, piece = speak("When do you open tomorrow?", "en-us", rate), rate // 50 * 2
+    waits = []
+    for shift in range(8):
+        before = silence(0.5 + shift * 0.004, rate) + voice
+        sound = room(before + silence(1, rate))
+        ear = SpeechDetector(VoiceDetector(), rate, Turn(silence_ms=silence_ms))
+        ended = next(
+            at + piece
+            for at in range(0, len(sound), piece)
+            for part in ear.slices(sound[at : at + piece])
+            if any(isinstance(one, SpeechEnd) for one in ear.hear(part))
+        )
+        waits.append((ended - len(before)) / rate / 2 * 1000)
+    assert abs(sum(waits) / len(waits) - silence_ms) <= FRAME_MS / 2
+    assert max(abs(wait - silence_ms) for wait in waits) <= FRAME_MS + 20
 
 
 @pytest.mark.parametrize(("begun", "rest", "language"), BROKEN)

@@ -94,6 +94,20 @@ async def test_a_busy_model_leaves_it_to_silence() -> None:
     assert (len(model.heard), judge.choose_wait(SMART)) == (1, 500)
 
 
+async def test_only_an_opinion_is_a_doubt() -> None:
+    """None that is on its way, none that failed, and none of an earlier pause."""
+    model = Model()
+    judge = TurnJudge(model.judge)
+    assert not judge.doubts
+    for opinion, doubts in ((0.2, True), (0.8, False), (None, False)):
+        judge.ask()
+        assert not judge.doubts
+        model.opinions[-1].set_result(opinion)
+        assert judge.doubts == doubts
+        judge.forget_opinion()
+        assert not judge.doubts
+
+
 async def test_an_opinion_that_is_due_is_waited_for() -> None:
     """``settle`` ends with the opinion, or with the pause that it was about."""
     model = Model()

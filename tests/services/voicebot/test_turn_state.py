@@ -13,10 +13,12 @@ from agentsd.services.voicebot.turn_state import (
     AnswerWanted,
     ClientCancelled,
     Command,
+    EndLikely,
     FloorTaken,
     Phase,
     SpeechConfirmed,
     SpeechOver,
+    SpeechResumed,
     Superseded,
     Transcribed,
     TurnBroken,
@@ -39,8 +41,9 @@ VERDICTS: Sequence[TurnInput] = tuple(
     Transcribed(verdict) for verdict in ("words", "unheard", "ignored", "echo", "failed")
 )
 EVENTS: Sequence[TurnInput] = (
-    SpeechConfirmed(), SpeechOver(True), SpeechOver(False), *VERDICTS, AnswerWanted(), ClientCancelled(),
-    Superseded(), FloorTaken(True), FloorTaken(False), *STATUSES, TurnBroken(), TurnDropped(),
+    SpeechConfirmed(), EndLikely(), SpeechResumed(), SpeechOver(True), SpeechOver(False), *VERDICTS,
+    AnswerWanted(), ClientCancelled(), Superseded(), FloorTaken(True), FloorTaken(False),
+    *STATUSES, TurnBroken(), TurnDropped(),
 )  # fmt: skip
 BEGINNINGS = (
     TurnState(),
@@ -99,6 +102,26 @@ def test_a_failure_is_said(state: TurnState, events: list[TurnInput]) -> None:
             assert (state.reason == "failed") == (Command.APOLOGISE in commands)
 
 
+@given(st.sampled_from(BEGINNINGS), st.lists(st.sampled_from(EVENTS), max_size=30))
+def test_what_is_prepared_is_answered_or_thrown_away(state: TurnState, events: list[TurnInput]) -> None:
+    """Once each, and only for speech that a client knows of; an end leaves nothing behind."""
+    prepared = False
+    for event in events:
+        before = state
+        state, commands = advance_turn(state, event)
+        if Command.PREPARE in commands:
+            assert not prepared
+            assert before.phase is Phase.LISTENING
+            assert before.shown
+        assert (Command.DISCARD in commands) <= prepared
+        settled = Command.DISCARD in commands or Command.ANSWER in commands
+        prepared = (prepared or Command.PREPARE in commands) and not settled
+        assert state.prepared == prepared
+        assert not (prepared and state.phase in (Phase.ANSWERING, Phase.ENDED))
+        if Command.REPORT in commands and Command.DISCARD in commands:
+            assert commands.index(Command.DISCARD) < commands.index(Command.REPORT)
+
+
 @given(st.lists(st.sampled_from([SpeechConfirmed(), *VERDICTS, Superseded(), ClientCancelled()]), max_size=8))
 def test_a_held_voice_is_let_go_or_stopped(events: list[TurnInput]) -> None:
     """A turn that began over the agent's voice interrupts it, or releases it: it is never left held."""
@@ -110,6 +133,29 @@ def test_a_held_voice_is_let_go_or_stopped(events: list[TurnInput]) -> None:
     shown = told.count(Command.SHOW)
     assert shown <= 1
     assert Command.INTERRUPT not in told or shown == 1
+
+
+LIKELY: Sequence[TurnInput] = (SpeechConfirmed(), EndLikely())
+
+
+@pytest.mark.parametrize(
+    ("events", "fate"),
+    [
+        ([SpeechOver(True), Transcribed("words"), FloorTaken(False)], Command.ANSWER),
+        ([SpeechResumed()], Command.DISCARD),
+        ([SpeechOver(True), Transcribed("unheard")], Command.DISCARD),
+        ([SpeechOver(True), ClientCancelled()], Command.DISCARD),
+        ([SpeechOver(True), Superseded()], Command.DISCARD),
+        ([SpeechOver(False), Transcribed("words"), FloorTaken(False)], Command.DISCARD),
+        ([TurnDropped()], Command.DISCARD),
+    ],
+)
+def test_the_fate_of_a_prepared_answer(events: list[TurnInput], fate: Command) -> None:
+    """It goes on when the end is certain; whatever else follows throws it away."""
+    _, told = lived(begin_listening(), [*LIKELY, *events])
+    other = Command.DISCARD if fate is Command.ANSWER else Command.ANSWER
+    assert told.count(Command.PREPARE) == told.count(fate) == 1
+    assert other not in told
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ READS = [
     *("/api/agents/acme~whole/values", "/api/agents/acme~whole/values?limit=2", "/api/agents/echo/values"),
     *("/api/agents/acme~whole/revisions?diff=true&limit=1", "/api/agents/acme~whole/revisions"),
     *("/api/agents/prompted/files", "/api/agents/prompted/files/brief.md"),
+    *("/api/agents/acme~whole/activity?range=1h", "/api/usage?by=agent,day", "/api/usage?format=csv"),
     *("/api/audit?limit=1", "/v1/models", "/v1/models/acme/whole", "/api/sync/plan", "/api/users"),
     *("/api/agents/nobody", "/api/agents?limit=0", "/api/audit?onwer=x", "/v1/models/nobody"),
 ]

@@ -15,7 +15,7 @@ from agentsd.cli.output import get_stdout, print_json, print_lines
 from agentsd.core.text.screen import ScreenEntry, ScreenSection, format_screen
 
 if TYPE_CHECKING:
-    from agentsd.control.status.overview import DegradedAgent, FailingTask, Overview
+    from agentsd.control.status.overview import AgentStanding, DegradedAgent, FailingTask, Overview
     from agentsd.core.text.render import Line, Span
     from agentsd.settings import Settings
     from agentsd.store.leader_election import Leader
@@ -30,6 +30,13 @@ _UNLIMITED_WIDTH = 1 << 20  # if it is not a terminal, nothing is wrapped
 
 _OUTCOMES = {"applied": "ok", "unchanged": "none", "refused": "bad", "failed": "bad"}
 _CONDITIONS = {"Ready": "ok", "Suspended": "none", "Orphaned": "warn"}
+_STATUS_STYLES = {
+    "Ready": "green",
+    "Untested": "dim",
+    "Suspended": "dim",
+    "File refused": "red",
+    "Failing": "red",
+}
 
 
 @click.command("status")
@@ -96,10 +103,29 @@ def format_overview(found: Overview, place: str, width: int) -> Iterator[Line]:
     """Return the overview as lines for people."""
     counts = f"{found.agents} agents of {found.owners} owners"
     yield (("bold", f"version {found.version}"), ("", f"  {counts}"))
+    yield from _format_statuses(found)
     yield (("dim", place if len(place) <= width else f"…{place[1 - width :]}"),)
     if found.read_only:
         yield (("yellow", "Postgres is read-only: nothing is applied until it accepts writes again"),)
     yield from format_screen(_make_sections(found), width)
+
+
+def _format_statuses(found: Overview) -> Iterator[Line]:
+    """Yield how many agents answer, in the words of the pages."""
+    from agentsd.core.ledger.status import STATUS_WORDS
+
+    spans: list[Span] = []
+    for word in STATUS_WORDS:
+        if count := found.statuses.get(word):
+            spans.append((_STATUS_STYLES[word], f"{'  ' if spans else ''}{count} {word}"))
+    if spans:
+        yield tuple(spans)
+
+
+def _format_standing(one: AgentStanding, now: datetime) -> ScreenEntry:
+    since: list[Span] = [("dim", f"for {_format_span(one.since, now)}")] if one.since else []
+    cells: list[Span] = [("red", one.status), *since, ("", one.message), ("", f"→ {one.fix}")]
+    return ScreenEntry("bad", one.slug, tuple(cells))
 
 
 def _make_sections(found: Overview) -> list[ScreenSection]:
@@ -116,6 +142,11 @@ def _make_sections(found: Overview) -> list[ScreenSection]:
             lambda one: _format_replica(one, found),
         ),
         _make_section(f"Failing background tasks: {len(failing)}", failing, _format_task),
+        _make_section(
+            f"Agents that need attention: {len(found.standing)}",
+            found.standing,
+            lambda one: _format_standing(one, found.now),
+        ),
         _make_section(f"Degraded agents: {len(ailing)}", ailing, lambda one: _format_degraded(one, found)),
         _make_section(
             f"Manifests not ready: {len(unready)}", unready, lambda one: _format_condition(one, found.now)

@@ -168,6 +168,7 @@ async def serve_runtime(
     """
     from agentsd.audio.sound_file import RecordingLimits
     from agentsd.cli.compose.env_agent import make_registry
+    from agentsd.cli.compose.ledger import make_ledger, start_ledger
     from agentsd.cli.compose.policies import make_bounds, make_policies
     from agentsd.runtime.agents.builder import Builder
     from agentsd.runtime.agents.document_history import StoreDocumentHistory
@@ -195,6 +196,7 @@ async def serve_runtime(
     knowledge = StoreKnowledge(database)
     indexer = KnowledgeIndexer(database, registry, knowledge)
     timeline = RunFeed(database)
+    ledger = make_ledger(settings, database, registry, metrics)
     parts = AppContext(
         registry,
         follower,
@@ -215,11 +217,14 @@ async def serve_runtime(
         planner=planner,
         supervisor=supervisor,
         recordings=RecordingLimits(settings.max_recording),
+        ledger=ledger,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sessions.aclose)
         stack.push_async_callback(registry.aclose)
+        stack.push_async_callback(ledger.aclose)  # when every turn has ended
         tasks = await stack.enter_async_context(supervisor.group())
+        start_ledger(tasks, ledger)
         tasks.start("follow", follower.run)
         tasks.start("index", indexer.run)
         tasks.start("timeline", timeline.run)

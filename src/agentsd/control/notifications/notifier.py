@@ -31,6 +31,7 @@ from agentsd.control.notifications.webhooks import (
 from agentsd.core.backoff import Backoff
 from agentsd.core.errors import AgentsdError, ConfigError, StoreError
 from agentsd.store.database import Database
+from agentsd.store.ledger.health import HealthRow, list_failing_agents
 from agentsd.store.queries.notifications import (
     ActiveFailure,
     Notice,
@@ -122,7 +123,10 @@ class Notifier:
         async with self._database.transaction() as conn:
             latest = await list_runs(conn, source=self._source, limit=1)
             conditions = await list_conditions(conn, self._source)
-            degraded = _describe_degraded(await list_replicas(conn))
+            degraded = {
+                **_describe_failing(await list_failing_agents(conn)),
+                **_describe_degraded(await list_replicas(conn)),
+            }
             own = await select_source_slugs(conn, self._source, degraded)
             agents = (one for slug, one in degraded.items() if slug in own)
             failing = [*_describe_run(latest), *_describe_manifests(conditions), *agents]
@@ -236,6 +240,16 @@ def _describe_manifests(conditions: Sequence[ManifestCondition]) -> Iterator[Act
         return
     for one in invalid:
         yield ActiveFailure(f"manifest:{one.path}", one.reason, one.message)
+
+
+def _describe_failing(found: Sequence[tuple[str, HealthRow]]) -> dict[str, ActiveFailure]:
+    """Return the agents whose vendors do not answer, by slug, with what to do."""
+    failures = {}
+    for slug, row in found[:_MESSAGES_MAX]:
+        cause = row.describe(slug).cause
+        if cause is not None:
+            failures[slug] = ActiveFailure(f"agent:{slug}", "Failing", f"{cause.message}; {cause.fix}")
+    return failures
 
 
 def _describe_degraded(replicas: Sequence[Replica]) -> dict[str, ActiveFailure]:

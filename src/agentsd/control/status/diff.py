@@ -53,6 +53,13 @@ def diff_overviews(old: Overview, new: Overview) -> Iterator[OverviewEvent]:
     yield from _diff_items(
         "agent", old.ailing, new.ailing, lambda one: one.slug, lambda one: (one.type, one.reason, one.message)
     )
+    yield from _diff_items(
+        "status",
+        old.standing,
+        new.standing,
+        lambda one: one.slug,
+        lambda one: (one.status, one.reason, one.message),
+    )
     yield from _diff_replicas(old, new)
     yield from _diff_tasks(old, new)
     leaders = [{one.source: one for one in view.leaders if one.leads} for view in (old, new)]

@@ -42,7 +42,7 @@ IDENTITY_FIELDS = ("id", "slug", "user")
 READ_ONLY_FIELDS = frozenset(
     (
         *("digest", "version", "source", "path", "commit", "created_at", "updated_at"),
-        *("condition", "serving_version", "lacks", "write_back"),
+        *("condition", "status", "serving_version", "lacks", "write_back"),
     )
 )
 """Read-only fields of a reply: an edit may contain them, and they are ignored."""

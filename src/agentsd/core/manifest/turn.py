@@ -11,6 +11,9 @@ from agentsd.core.manifest.strict_model import StrictModel
 SAY_MAX = 500
 """Maximum characters of a sentence that the agent says by itself."""
 
+LEAD_MS_MIN, LEAD_MS_MAX = 40, 60_000
+"""Least and most sound, in ms, that may be sent ahead of its playing."""
+
 BACKCHANNEL = ("mhm", "mm-hmm", "uh-huh", "hm", "hmm", "mm", "aha")
 """Sounds of a listener that are not a contribution in any language."""
 
@@ -116,6 +119,25 @@ class Turn(StrictModel):
         Waits,
         Field(description="Waits of `detection: smart`; speech that begins within them joins the turn."),
     ] = Waits()
+    eager: Annotated[
+        Literal["auto", True, False],
+        Field(
+            description="Whether an answer begins at a likely end of speech, before it is certain, and is "
+            "thrown away if the caller goes on. `auto`: where neither `llm` nor `tts` has a key, so that "
+            "nobody charges for it.",
+            examples=["auto"],
+        ),
+    ] = "auto"
+    lead_ms: Annotated[
+        int | None,
+        Field(
+            ge=LEAD_MS_MIN,
+            le=LEAD_MS_MAX,
+            description="Sound that is sent ahead of its playing, in ms, for clients that cannot drop what "
+            "they have when they are interrupted; all of it at once where absent.",
+            examples=[400],
+        ),
+    ] = None
     interrupt: Annotated[
         bool | Interrupt,
         Field(

@@ -15,12 +15,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from agentsd.providers.base import Vectors
+from agentsd.providers.base_url import find_listing_url
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import VECTOR_LIMITS
 from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.options import EmbeddingOptions
+from agentsd.providers.price import TokenPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, encode_json
+from agentsd.providers.transport.model_list import list_models
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
@@ -48,6 +51,7 @@ class OpenAIEmbeddingSettings(HttpSettings):
     embeddings_path: Annotated[
         UrlPath, Field(description="Path of the embeddings under `api_url`.", examples=["/v1/embeddings"])
     ] = "/v1/embeddings"
+    price: TokenPriceField = None
 
 
 COUNT_MAX = 1 << 53
@@ -72,6 +76,11 @@ class OpenAIEmbedding:
         self.address = url
         self._model = f"{settings.provider}:{settings.model}"
         self.space = f"{self._model}:{settings.dimensions or ''}"
+
+    async def list_models(self) -> frozenset[str] | None:
+        """Return the vendor's models; None where they cannot be listed. Raises ``ProviderError``."""
+        url = find_listing_url(self._endpoint.url, ("/embeddings",))
+        return await list_models(self._endpoint, url) if url else None
 
     def tune(self, options: EmbeddingOptions) -> OpenAIEmbedding:
         """Return this embedder with ``options``: see ``providers.options``."""

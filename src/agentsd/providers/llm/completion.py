@@ -94,7 +94,7 @@ _DETAIL_FORMATS = frozenset(
 class Normalizer:
     """Normalizer of one answer of a vendor, whole or in chunks. Raises ``ProviderError`` only."""
 
-    __slots__ = ("_halves", "_masked", "_redactor", "_streams", "who")
+    __slots__ = ("_halves", "_masked", "_redactor", "_streams", "answered", "usage", "who")
 
     def __init__(self, who: VendorRef, redactor: Redactor) -> None:
         self.who = who
@@ -102,6 +102,8 @@ class Normalizer:
         self._streams: dict[tuple[Any, ...], RedactedStream] | None = None
         self._halves: dict[tuple[Any, ...], str] = {}  # of characters, at the end of a text so far
         self._masked = False  # part of this choice was masked or held back
+        self.answered = False
+        self.usage: Mapping[str, Any] | None = None  # the latest of the answer
 
     def whole(self, answer: object) -> dict[str, Any]:
         """Return a ``chat.completion`` without ``id`` and ``model``."""
@@ -133,12 +135,13 @@ class Normalizer:
             raise make_protocol_error(self.who, f"sent more than {CHOICES_MAX} choices")
         choices = [self._choice(position, choice, body) for position, choice in enumerate(raw)]
         answer: dict[str, Any] = {"object": kind, "choices": choices}
+        self.answered = True
         created = value.get("created")
         if is_count(created) and created:
             answer["created"] = created
         usage = value.get("usage")
         if usage is not None:
-            answer["usage"] = self._usage(usage)
+            answer["usage"] = self.usage = self._usage(usage)
         tier, print_ = value.get("service_tier"), value.get("system_fingerprint")
         if isinstance(tier, str) and tier in SERVICE_TIERS:
             answer["service_tier"] = tier

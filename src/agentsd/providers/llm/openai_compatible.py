@@ -19,11 +19,14 @@ from pydantic import Field
 from agentsd.core.manifest.agent import PLAIN_FIELD
 from agentsd.core.manifest.strict_model import StrictModel
 from agentsd.core.text.messages import STRICT, MessageRules, arrange_messages
+from agentsd.providers.base_url import find_listing_url
 from agentsd.providers.errors import VendorRef, make_closed_early_error, make_protocol_error
 from agentsd.providers.limits import CHAT_LIMITS
 from agentsd.providers.network import HttpSettings, OptionalApiKey
+from agentsd.providers.price import TokenPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, decode_json, encode_json
+from agentsd.providers.transport.model_list import list_models
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
@@ -122,11 +125,17 @@ class CompletionsSettings(HttpSettings):
             json_schema_extra=PLAIN_FIELD,
         ),
     ] = None
+    price: TokenPriceField = None
 
     @property
     def url(self) -> str:
         """Return the URL that completions are posted to."""
         return self.make_url(self.api_url, self.completions_path)
+
+    @property
+    def listing_url(self) -> str | None:
+        """Return the URL at which the models are listed; None where it is unknown."""
+        return find_listing_url(self.url, ("/chat/completions",))
 
     def rules(self) -> MessageRules:
         """Return what the chat template takes: the vendor's rules, with the section's own."""
@@ -164,6 +173,11 @@ class OpenAICompatible:
         self._renames = settings.renames
         self._rules = settings.rules()
         self._two_limits = settings.two_limits
+        self._listing = settings.listing_url
+
+    async def list_models(self) -> frozenset[str] | None:
+        """Return the vendor's models; None where they cannot be listed. Raises ``ProviderError``."""
+        return await list_models(self._endpoint, self._listing) if self._listing else None
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return one whole ``chat.completion`` object. Raises ``ProviderError``."""

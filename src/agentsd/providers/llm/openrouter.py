@@ -53,6 +53,11 @@ class OpenRouterSettings(CompletionsSettings):
         ),
     ] = None
 
+    @property
+    def listing_url(self) -> str | None:
+        """Return the URL that describes the key: the list of models needs none."""
+        return self.make_url(self.api_url, "/api/v1/key")
+
     def auth_headers(self) -> dict[str, str]:
         """Return the key, and the app's name and address if the manifest has them."""
         extra = {"HTTP-Referer": self.app_url, "X-Title": self.app_name}

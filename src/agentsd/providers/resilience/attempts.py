@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentsd.providers.base import ProviderTimeout
+from agentsd.providers.meter import Meter, open_meter
 
 NO_ITEM = object()
 """What a stream without any item begins with."""
@@ -60,6 +61,7 @@ class Attempts:
     answered: dict[str, str] = field(default_factory=dict)  # {"llm": "groq.com"}
     failed: list[tuple[str, str]] = field(default_factory=list)  # (kind, vendor), in order
     limits: dict[str, FirstItemLimit] = field(default_factory=dict)
+    meter: Meter = field(default_factory=Meter)
 
 
 _CURRENT: ContextVar[Attempts | None] = ContextVar("attempts", default=None)
@@ -71,7 +73,8 @@ def open_attempts() -> Iterator[Attempts]:
     attempts = Attempts()
     token = _CURRENT.set(attempts)
     try:
-        yield attempts
+        with open_meter(attempts.meter):
+            yield attempts
     finally:
         _CURRENT.reset(token)
 

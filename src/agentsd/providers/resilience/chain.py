@@ -88,7 +88,7 @@ class ChainMember(Generic[P]):
         try:
             answer = await ask(self.provider)
         except ProviderError as error:
-            self._count(type(error).__name__)
+            self._note(error)
             raise
         except (AgentsdError, *ENDING_ERRORS):
             raise
@@ -128,7 +128,7 @@ class ChainMember(Generic[P]):
                         began = 0.0
                     yield item
         except ProviderError as error:
-            self._count(type(error).__name__)
+            self._note(error)
             raise
         except ENDING_ERRORS:
             raise
@@ -181,7 +181,9 @@ class ChainMember(Generic[P]):
         except TimeoutError:
             self._count("Busy")
             message, hint = f"{self.name}: too many calls at once", f"raise {self.kind}.max_concurrency"
-            raise ProviderRateLimited(message, hint=hint, retry_after=QUEUE_SECONDS) from None
+            raise ProviderRateLimited(
+                message, hint=hint, retry_after=QUEUE_SECONDS
+            ) from None  # not the vendor's
 
     def _leave(self) -> None:
         if self._places is not None:
@@ -189,8 +191,13 @@ class ChainMember(Generic[P]):
 
     def _unforeseen(self, error: BaseException) -> ProviderError:
         known = make_unforeseen_error(self.name, error)
-        self._count(type(known).__name__)
+        self._note(known)
         return known
+
+    def _note(self, error: ProviderError) -> None:
+        """Count an error, and write into it whose it is."""
+        error.kind, error.vendor = self.kind, self.name
+        self._count(type(error).__name__)
 
     def _count(self, error: str) -> None:
         self._metrics.provider_errors.labels(self.kind, self.name, error).inc()

@@ -13,6 +13,7 @@ from agentsd.providers.base import Transcript
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.options import ListeningOptions, refuse_options
+from agentsd.providers.price import TranscriptionPriceField
 from agentsd.providers.schema import Url
 from agentsd.providers.stt.timed_transcripts import parse_number, parse_words
 from agentsd.providers.transport.sessions import HttpSessions
@@ -48,6 +49,7 @@ class DeepgramListenSettings(NetworkSettings):
         Url,
         Field(description="The WebSocket's whole address.", examples=["wss://api.deepgram.com/v1/listen"]),
     ] = "wss://api.deepgram.com/v1/listen"
+    price: TranscriptionPriceField = None
 
 
 FINALIZE, CLOSE = '{"type":"Finalize"}', '{"type":"CloseStream"}'
@@ -56,6 +58,7 @@ FINALIZE, CLOSE = '{"type":"Finalize"}', '{"type":"CloseStream"}'
 class DeepgramListen(SocketClient):
     """Client that sends PCM, then ``Finalize`` and ``CloseStream``; ``Metadata`` ends the results."""
 
+    listing_path = "/v1/projects"
     partials = True  # words come while they are spoken
 
     def __init__(self, settings: DeepgramListenSettings, sessions: HttpSessions) -> None:

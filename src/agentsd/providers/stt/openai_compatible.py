@@ -18,13 +18,16 @@ from pydantic import Field
 from agentsd.audio.pcm import SAMPLE_BYTES, SampleJoiner
 from agentsd.audio.wav import make_wav
 from agentsd.providers.base import ProviderRejected, Transcript
+from agentsd.providers.base_url import find_listing_url
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import TRANSCRIPT_LIMITS
 from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.options import ListeningOptions, get_primary_language, make_refusal
+from agentsd.providers.price import TranscriptionPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.stt.timed_transcripts import parse_segments
 from agentsd.providers.transport.endpoint import Endpoint
+from agentsd.providers.transport.model_list import list_models
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
@@ -74,6 +77,7 @@ class OpenAITranscriptionSettings(HttpSettings):
         UrlPath,
         Field(description="Path of the translations under `api_url`.", examples=["/v1/audio/translations"]),
     ] = "/v1/audio/translations"
+    price: TranscriptionPriceField = None
 
 
 FORM_PART = 256
@@ -116,6 +120,11 @@ class OpenAITranscription:
         known = {name: value for name, value in fields.items() if value is not None}
         self._fields = {name: _to_field(value) for name, value in settings.add_body(known).items()}
         self._times: list[str] = []  # granularities to ask for: segment, word
+
+    async def list_models(self) -> frozenset[str] | None:
+        """Return the vendor's models; None where they cannot be listed. Raises ``ProviderError``."""
+        url = find_listing_url(self._endpoint.url, ("/audio/transcriptions",))
+        return await list_models(self._endpoint, url) if url else None
 
     def tune(self, options: ListeningOptions) -> OpenAITranscription:
         """Return this recogniser with ``options``: the interface has all. Raises ``OptionRefused``."""

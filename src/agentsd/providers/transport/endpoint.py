@@ -106,6 +106,21 @@ class Endpoint:
             headers["Content-Type"] = "application/json"
         return _Exchange(self, body, headers)
 
+    def get(self, url: str) -> AbstractAsyncContextManager[VendorReply]:
+        """Read ``url``, which is of this endpoint's origin. Raises ``ProviderError``."""
+        return _Exchange(self, None, {**self.headers, "Accept": "application/json"}, url)
+
+    async def read(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Return the response to a GET once its head has come. Raises what aiohttp raises."""
+        async with limit_time(self.timeouts.first):
+            return await self.session.get(
+                url,
+                headers=headers,
+                timeout=_limit_connect(self.timeouts.connect),
+                allow_redirects=False,
+                middlewares=(),
+            )
+
     async def send(self, body: Any, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Return the response once its head has come. Raises what aiohttp raises.
 
@@ -125,18 +140,24 @@ class Endpoint:
 class _Exchange(AbstractAsyncContextManager["VendorReply"]):
     """One request and its answer: a class, since a generator's context costs as much as the checks."""
 
-    __slots__ = ("_body", "_endpoint", "_headers", "_response")
+    __slots__ = ("_body", "_endpoint", "_headers", "_response", "_url")
 
-    def __init__(self, endpoint: Endpoint, body: Any, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, body: Any, headers: Mapping[str, str], url: str | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._body = body
         self._headers = headers
+        self._url = url  # to be read, in place of a post
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> VendorReply:
         endpoint = self._endpoint
         with translate_errors(endpoint.who):
-            response = await endpoint.send(self._body, self._headers)
+            if self._url is None:
+                response = await endpoint.send(self._body, self._headers)
+            else:
+                response = await endpoint.read(self._url, self._headers)
             if response.status < 300:
                 self._response = response
                 return VendorReply(response, endpoint)

@@ -8,9 +8,10 @@ is long, or slowly written, the beginning is spoken first.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
 from time import monotonic
 
-from agentsd.core.text.sentences import find_cut, find_last_word_end, find_sentence_end
+from agentsd.core.text.sentences import find_cut, find_last_word_end, find_sentence_end, has_sentence_end
 
 SENTENCE_CHARACTERS_MAX = 240
 """Characters after which a sentence without an end is cut, at a clause if possible."""
@@ -33,6 +34,27 @@ async def split_words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
             rest = rest[cut:]
     if rest.strip():
         yield rest.rstrip() + " "
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWords:
+    """Words for a vendor that joins them. ``sentence``: the first sentence ends with them."""
+
+    text: str
+    sentence: bool = False
+
+
+async def split_first_sentence(text: AsyncIterator[str]) -> AsyncGenerator[SpokenWords, None]:
+    """Split ``text`` between words, and mark those after which a voice can begin without knowing the rest.
+
+    A vendor that waits for so many characters, or for the end, is asked to speak there, once.
+    """
+    said: str | None = ""
+    async for piece in split_words(text):
+        said = None if said is None else said + piece
+        ends = said is not None and has_sentence_end(said)
+        said = None if ends else said
+        yield SpokenWords(piece, ends)
 
 
 async def split_sentences(

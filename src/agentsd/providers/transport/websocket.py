@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from agentsd.audio.pcm import BadAudio, decode_base64_audio
 from agentsd.audio.pcm_stream import PcmStream
 from agentsd.providers.base import ProviderUnavailable
+from agentsd.providers.base_url import swap_socket_scheme
 from agentsd.providers.errors import (
     ANSWER_SETTING,
     VendorRef,
@@ -29,6 +30,7 @@ from agentsd.providers.errors import (
 from agentsd.providers.limits import FRAME_LIMITS
 from agentsd.providers.network import NetworkSettings
 from agentsd.providers.transport.endpoint import Endpoint, decode_json, limit_time, yield_to_others
+from agentsd.providers.transport.model_list import list_once
 from agentsd.providers.transport.sessions import HttpSessions
 
 if TYPE_CHECKING:
@@ -117,6 +119,9 @@ class SpeechReader(FrameReader[bytes]):
 class SocketClient:
     """Common part of every vendor's WebSocket client. It keeps nothing between streams."""
 
+    listing_path: ClassVar[str] = ""
+    """Path of something free of charge that needs the key."""
+
     def __init__(
         self,
         settings: NetworkSettings,
@@ -131,6 +136,15 @@ class SocketClient:
             sessions, url, self.who, headers or {}, settings.timeouts, FRAME_LIMITS, proxy=settings.proxy
         )
         self._query = query or {}
+        self._sessions = sessions
+        self._settings = settings
+
+    async def list_models(self) -> frozenset[str] | None:
+        """Ask ``listing_path`` of the same host. None without one. Raises ``ProviderError``."""
+        if not self.listing_path:
+            return None
+        url = f"{swap_socket_scheme(self._endpoint.url)}{self.listing_path}"
+        return await list_once(self._sessions, url, self._settings, self._endpoint.headers)
 
     def converse(self, outgoing: AsyncIterator[Frame], reader: FrameReader[T]) -> AsyncGenerator[T, None]:
         """Run one conversation on a socket of its own: see ``run_conversation``."""

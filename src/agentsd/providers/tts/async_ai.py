@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from agentsd.providers.network import ApiKey, NetworkSettings
+from agentsd.providers.price import SpeechPriceField
 from agentsd.providers.schema import Url
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -57,6 +58,7 @@ class AsyncAISettings(NetworkSettings):
     version: Annotated[
         str, Field(min_length=1, description="Version of the vendor's API.", examples=["v1"])
     ] = "v1"
+    price: SpeechPriceField = None
 
 
 class AsyncAI(SocketClient):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import ApiKey, NetworkSettings
+from agentsd.providers.price import SpeechPriceField
 from agentsd.providers.schema import Url
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import split_words
-from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, frame_pieces
+from agentsd.providers.transport.text_chunks import split_first_sentence
+from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader
 from agentsd.providers.vendor import Vendor
 
 
@@ -36,16 +38,19 @@ class DeepgramSpeakSettings(NetworkSettings):
         Url,
         Field(description="The WebSocket's whole address.", examples=["wss://api.deepgram.com/v1/speak"]),
     ] = "wss://api.deepgram.com/v1/speak"
+    price: SpeechPriceField = None
 
 
-FLUSH = '{"type":"Flush"}'
+FLUSH, CLOSE = '{"type":"Flush"}', '{"type":"Close"}'
 
 
 class DeepgramSpeak(SocketClient):
-    """Client that sends words and one ``Flush`` at the end; gets binary audio until ``Flushed``.
+    """Client that sends words, with a ``Flush`` after the first sentence and at the end; gets binary audio.
 
-    It sends one flush only: the vendor allows 20 a minute, and frequent ones degrade the voice.
+    Two at most: the vendor allows 20 a minute, and frequent ones degrade the voice.
     """
+
+    listing_path = "/v1/projects"
 
     def __init__(self, settings: DeepgramSpeakSettings, sessions: HttpSessions) -> None:
         headers = {"Authorization": f"Token {settings.api_key.reveal()}"}
@@ -60,19 +65,42 @@ class DeepgramSpeak(SocketClient):
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
-        return self.converse(
-            frame_pieces(split_words(text), self._say, last=[FLUSH]), _Reader(self.who, self.sample_rate)
-        )
+        reader = _Reader(self.who, self.sample_rate)
+        return self.converse(self._make_frames(text, reader), reader)
+
+    async def _make_frames(self, text: AsyncIterator[str], reader: _Reader) -> AsyncGenerator[Frame, None]:
+        flushed = True  # nothing is left to be spoken
+        async for words in split_first_sentence(text):
+            flushed = words.sentence
+            yield self._say(words.text)
+            if flushed:
+                reader.owed += 1
+                yield FLUSH
+        if not flushed:
+            reader.owed += 1
+            yield FLUSH
+        elif reader.opened and not reader.owed:  # all of the one sentence has come: nothing marks the end
+            yield CLOSE
 
     def _say(self, piece: str) -> Frame:
         return encode_json(self.who, {"type": "Speak", "text": piece}).decode()
 
 
 class _Reader(SpeechReader):
+    def __init__(self, who: VendorRef, rate: int) -> None:
+        super().__init__(who, rate)
+        self.owed = 0  # flushes that are not answered yet
+        self.opened = False  # one was answered
+
+    def may_close(self) -> bool:
+        return self.opened and not self.owed
+
     def read(self, frame: Frame) -> bytes | None:
         if isinstance(frame, bytes):
             return self.samples(frame)
-        self.finished = self.message(frame).get("type") == "Flushed"  # Metadata and Warning are ignored
+        if self.message(frame).get("type") == "Flushed":  # Metadata and Warning are ignored
+            self.opened, self.owed = True, self.owed - 1
+            self.finished = self.asked_all and self.owed <= 0
         return None
 
 

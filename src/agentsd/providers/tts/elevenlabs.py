@@ -13,10 +13,11 @@ from pydantic import Field
 
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.options import SpeechOptions, check_speed
+from agentsd.providers.price import SpeechPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import split_words
+from agentsd.providers.transport.text_chunks import SpokenWords, split_first_sentence
 from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, frame_pieces
 from agentsd.providers.vendor import Vendor
 
@@ -81,6 +82,7 @@ class ElevenLabsSettings(NetworkSettings):
             examples=["/v1/text-to-speech/{voice_id}/stream-input"],
         ),
     ] = "/v1/text-to-speech/{voice_id}/stream-input"
+    price: SpeechPriceField = None
 
 
 INACTIVITY_SECONDS = 180
@@ -89,6 +91,8 @@ INACTIVITY_SECONDS = 180
 
 class ElevenLabs(SocketClient):
     """Client that sends a space with voice settings, words, an empty text; ends with ``isFinal``."""
+
+    listing_path = "/v1/models"
 
     def __init__(self, settings: ElevenLabsSettings, sessions: HttpSessions) -> None:
         query = {
@@ -116,12 +120,13 @@ class ElevenLabs(SocketClient):
         """Yield PCM as it comes: see ``TTS``."""
         end = self._json({"text": ""})
         return self.converse(
-            frame_pieces(split_words(text), self._say, first=[self._opening], last=[end]),
+            frame_pieces(split_first_sentence(text), self._say, first=[self._opening], last=[end]),
             _Reader(self.who, self.sample_rate),
         )
 
-    def _say(self, piece: str) -> Frame:
-        return self._json({"text": piece, "try_trigger_generation": True})
+    def _say(self, words: SpokenWords) -> Frame:
+        flush = {"flush": True} if words.sentence else {}  # otherwise it waits for some 50 characters
+        return self._json({"text": words.text, "try_trigger_generation": True, **flush})
 
     def _make_opening(self, voice: dict[str, float | bool]) -> Frame:
         return self._json({"text": " ", **({"voice_settings": voice} if voice else {})})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from copy import copy
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,11 +11,12 @@ from pydantic import Field
 from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.options import SpeechOptions, check_speed
+from agentsd.providers.price import SpeechPriceField
 from agentsd.providers.schema import Url
 from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import split_words
-from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, frame_pieces
+from agentsd.providers.transport.text_chunks import split_first_sentence
+from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader
 from agentsd.providers.vendor import Vendor
 
 SAMPLE_RATE = 48000
@@ -55,13 +56,17 @@ class HumeSettings(NetworkSettings):
             examples=["wss://api.hume.ai/v0/tts/stream/input"],
         ),
     ] = "wss://api.hume.ai/v0/tts/stream/input"
+    price: SpeechPriceField = None
 
 
 FLUSH, CLOSE = '{"flush":true}', '{"close":true}'
 
 
 class Hume(SocketClient):
-    """Client that sends words, then asks for the rest and a close; the vendor's normal close is the end."""
+    """Client that sends words, and asks for their sound after the first sentence and at the end.
+
+    The vendor's normal close is the end.
+    """
 
     sample_rate = SAMPLE_RATE
 
@@ -88,9 +93,19 @@ class Hume(SocketClient):
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
-        return self.converse(
-            frame_pieces(split_words(text), self._say, last=[FLUSH, CLOSE]), _Reader(self.who, SAMPLE_RATE)
-        )
+        return self.converse(self._make_frames(text), _Reader(self.who, SAMPLE_RATE))
+
+    async def _make_frames(self, text: AsyncIterator[str]) -> AsyncGenerator[Frame, None]:
+        flushed: bool | None = None  # whether nothing is left to be spoken; None before the first word
+        async for words in split_first_sentence(text):
+            flushed = words.sentence
+            yield self._say(words.text)
+            if flushed:
+                yield FLUSH
+        if flushed is False:
+            yield FLUSH
+        if flushed is not None:
+            yield CLOSE
 
     def _say(self, piece: str) -> Frame:
         return encode_json(self.who, {"text": piece, **self._how}).decode()

@@ -14,11 +14,14 @@ from pydantic import Field
 
 from agentsd.audio.pcm import BadAudio
 from agentsd.audio.pcm_stream import PcmStream
+from agentsd.providers.base_url import find_listing_url
 from agentsd.providers.errors import VendorRef, make_empty_error, make_protocol_error, make_wrong_rate_error
 from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.options import SpeechOptions, check_speed
+from agentsd.providers.price import SpeechPriceField
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, VendorReply, encode_json
+from agentsd.providers.transport.model_list import list_models
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.text_chunks import is_speakable, split_sentences
 from agentsd.providers.vendor import Vendor
@@ -61,6 +64,7 @@ class OpenAISpeechSettings(HttpSettings):
     speech_path: Annotated[
         UrlPath, Field(description="Path of the speech under `api_url`.", examples=["/v1/audio/speech"])
     ] = "/v1/audio/speech"
+    price: SpeechPriceField = None
 
 
 class OpenAISpeech:
@@ -81,6 +85,11 @@ class OpenAISpeech:
             **{name: value for name, value in how.items() if value is not None},
         }
         self._how = settings.add_body(own)
+
+    async def list_models(self) -> frozenset[str] | None:
+        """Return the vendor's models; None where they cannot be listed. Raises ``ProviderError``."""
+        url = find_listing_url(self._endpoint.url, ("/audio/speech",))
+        return await list_models(self._endpoint, url) if url else None
 
     def tune(self, options: SpeechOptions) -> OpenAISpeech:
         """Return this voice at the requested speed. Raises ``OptionRefused``."""

@@ -249,12 +249,17 @@ def make_live_agent(fields: Mapping[str, Any], boxes: Mapping[str, SharedProvide
     """Make a ``LiveAgent`` of ``fields`` with the providers and tools in ``boxes``."""
     providers: dict[str, Any] = {place: box.provider for place, box in boxes.items() if box.kind == place}
     tools = tuple(tool for box in boxes.values() if box.kind == TOOLS for tool in _list_tools(box.provider))
-    return LiveAgent(**fields, **providers, tools=tools)
+    charges = frozenset(place for place in providers if _has_key(boxes[place]))
+    return LiveAgent(**fields, **providers, tools=tools, charges=charges)
 
 
 def list_tool_settings(entries: Iterable[ToolSettings]) -> dict[str, SharedSettings]:
     """Return the entries of ``tools`` by their places: ``tools[0]``."""
     return {f"{TOOLS}[{index}]": entry for index, entry in enumerate(entries)}
+
+
+def _has_key(box: SharedProvider) -> bool:
+    return isinstance(box.settings, ProviderSettings) and box.settings.has_secret()
 
 
 def _list_tools(source: Any) -> tuple[Tool, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -108,6 +108,11 @@ class Registry(Leases):
         The events are ``ChangeEvent``; with an ``owner``, those of that owner's agents only.
         """
         return self._changes.subscribe(owner)
+
+    def announce(self, slugs: Collection[str]) -> None:
+        """Publish that something about these agents is other than it was, though their versions are not."""
+        if slugs:
+            self._changes.publish("condition", self._snapshot.version, slugs)
 
     def older(self) -> list[AgentRow]:
         """Return the older documents that serve, or would, for those that do not open."""

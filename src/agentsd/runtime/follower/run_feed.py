@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -55,6 +55,11 @@ class RunFeed:
         self._seen: frozenset[UUID] | None = None  # None: not loaded yet
         self._conditions: dict[tuple[str, str], ManifestCondition] = {}
 
+    @property
+    def conditions(self) -> Mapping[tuple[str, str], ManifestCondition]:
+        """Return the conditions by source and path, as last read; another mapping after each change."""
+        return self._conditions
+
     @contextmanager
     def subscribe(self) -> Iterator[asyncio.Queue[RunEvent]]:
         """Yield a queue of events from now on, for as long as the context lasts.
@@ -91,7 +96,8 @@ class RunFeed:
                 if seen is not None
                 else []
             )
-        self._conditions = conditions
+        if conditions != self._conditions:
+            self._conditions = conditions
         for happening in told:
             for queue in self._subscribers:
                 _put_event(queue, happening)

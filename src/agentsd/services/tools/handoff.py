@@ -111,17 +111,26 @@ class HandoffSwitch:
             return ToolResult("refused", "this cannot be done together with the other calls")
         self._blocked = True  # the first one of a round counts
         try:
-            target = await self._stack.enter_async_context(self._leases.lease(handoff.to))
-            if target.owner != agent.owner or target.id == agent.id or target.llm is None:
-                return ToolResult("unavailable", _REFUSED)
-            target = carry_values(target, agent.given)
-            if self._check is not None:
-                self._check(target, self.make_body(target))
+            target = await self._lease(agent, handoff)
         except AgentsdError:
+            target = None
+        if target is None:
             return ToolResult("unavailable", _REFUSED)
         self._left -= 1
         self.taken, self.serving = Takeover(target, handoff), target
         return ToolResult("ok", "the conversation goes on with the other agent")
+
+    async def _lease(self, agent: LiveAgent, handoff: Handoff) -> LiveAgent | None:
+        """Lease the target, with the session's values; None for one that may not take over from ``agent``."""
+        async with AsyncExitStack() as attempt:
+            leased = await attempt.enter_async_context(self._leases.lease(handoff.to))
+            if leased.owner != agent.owner or leased.id == agent.id or leased.llm is None:
+                return None
+            target = carry_values(leased, agent.given)
+            if self._check is not None:
+                self._check(target, self.make_body(target))
+            await self._stack.enter_async_context(attempt.pop_all())
+            return target
 
     def make_body(self, target: LiveAgent) -> dict[str, Any]:
         """Return the client's request for ``target``: without values, and without what it does not allow."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
-Channel = Literal["chat", "responses", "completions", "call"]
+from agentsd.providers.meter import Consumption, Meter, MeteredClient
+
+Channel = Literal["chat", "responses", "completions", "speech", "transcription", "embeddings", "call"]
 """Interface through which a conversation is held."""
 
 
@@ -44,6 +46,19 @@ class TurnUsage:
     tokens_cached: int = 0
     characters_spoken: int = 0
     seconds_heard: float = 0.0
+    answers_discarded: int = 0  # begun before the caller had finished, and thrown away
+    tokens_discarded: int = 0  # of those, estimated
+    characters_discarded: int = 0  # of those, given to the voice
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailure:
+    """Failure of a vendor, in words of fixed lists."""
+
+    kind: str  # the section: llm
+    provider: str
+    reason: str  # of ``services.failures.TEXTS``
+    code: str | None = None  # OpenAI's, where one fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +85,29 @@ class TurnRecord:
     tools: tuple[ToolUse, ...] = ()  # called, in the order of their ends
     interrupted: bool = False
     error: str | None = None  # class of the error
+    failure: TurnFailure | None = None  # of the vendor that the turn failed by
+    token: str = ""  # who asked: ``acme/kiosk``
+    metered: tuple[tuple[MeteredClient, Consumption], ...] = ()  # what each vendor counted, or was sent
 
 
-def read_token_usage(usage: Mapping[str, Any] | None) -> tuple[int, int, int]:
-    """Return the tokens in, out and cached of a chat completion's ``usage``; odd values count as 0."""
-    if not isinstance(usage, Mapping):
-        return 0, 0, 0
-    details = usage.get("prompt_tokens_details")
-    cached = _read_count(details, "cached_tokens") if isinstance(details, Mapping) else 0
-    return _read_count(usage, "prompt_tokens"), _read_count(usage, "completion_tokens"), cached
+def sum_usage(
+    meter: Meter, kind: str = "llm", *, characters: int | None = None, seconds: float | None = None
+) -> TurnUsage:
+    """Return the usage of a turn, with the tokens of ``kind``.
 
-
-def _read_count(values: Mapping[str, Any], key: str) -> int:
-    value = values.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    ``characters`` and ``seconds``: as the turn itself measured them; None: as the vendors were sent them.
+    """
+    read = written = cached = spoken = 0
+    heard = 0.0
+    for client, used in meter.used.items():
+        if client.kind == kind:
+            read, written = read + used.tokens_in, written + used.tokens_out
+            cached += used.tokens_cached
+        spoken, heard = spoken + used.characters, heard + used.seconds
+    return TurnUsage(
+        read,
+        written,
+        cached,
+        spoken if characters is None else characters,
+        heard if seconds is None else seconds,
+    )

@@ -1,8 +1,11 @@
 """Sinks of turns: each has a bounded queue of its own, so that none delays or fails a turn or another sink.
 
 sinks = TurnSinks(metrics)
-sinks.add("ledger", write_to_ledger)
+sinks.add("traces", export_trace)
+sinks.count("ledger", ledger.count)
 sinks.put(record)
+
+A *counter* is called at once, so that it misses no turn: it must take microseconds, and do no I/O.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from prometheus_client import Counter
 
@@ -25,6 +29,16 @@ _log = logging.getLogger(__name__)
 
 Sink = Callable[[TurnRecord], Awaitable[None]]
 """Receiver of turns, one at a time and in order."""
+
+TurnCounter = Callable[[TurnRecord], None]
+"""Receiver of turns that is called when they end."""
+
+
+class TurnSink(Protocol):
+    """Where turns go that have ended."""
+
+    def put(self, record: TurnRecord) -> None:
+        """Take one turn. Never waits and never raises."""
 
 
 class TurnSinks:
@@ -45,6 +59,15 @@ class TurnSinks:
         )
         self._counters: dict[tuple[str, str], Any] = {}
         self._queues: list[_SinkQueue] = []
+        self._tallies: list[tuple[str, TurnCounter]] = []
+
+    def count(self, name: str, counter: TurnCounter) -> None:
+        """Call ``counter`` with every further turn, at once."""
+        self._tallies.append((name, counter))
+
+    def of_token(self, token: str) -> TurnSink:
+        """Return a sink for the turns that the holder of ``token`` asks for."""
+        return _TokenSink(self, token)
 
     def add(self, name: str, sink: Sink, *, limit: int = SINK_QUEUE_MAX) -> None:
         """Send every further turn to ``sink``."""
@@ -57,6 +80,12 @@ class TurnSinks:
         if counter is None:
             counter = self._counters[key] = self._turns.labels(*key)
         counter.inc()
+        for name, tally in self._tallies:
+            try:
+                tally(record)
+            except Exception as error:
+                self._dropped.labels(name).inc()
+                _log_failure(name, error)
         for queue in self._queues:
             queue.put(record)
 
@@ -64,6 +93,23 @@ class TurnSinks:
         """Stop the sinks. What is queued is dropped."""
         for queue in self._queues:
             await queue.aclose()
+
+
+class _TokenSink:
+    """Sink that writes into each turn who asked for it."""
+
+    __slots__ = ("_sinks", "_token")
+
+    def __init__(self, sinks: TurnSinks, token: str) -> None:
+        self._sinks = sinks
+        self._token = token
+
+    def put(self, record: TurnRecord) -> None:
+        self._sinks.put(replace(record, token=self._token))
+
+
+def _log_failure(name: str, error: Exception) -> None:
+    _log.warning("a sink of turns failed", extra={"sink": name, "error": type(error).__name__})
 
 
 class _SinkQueue:
@@ -102,8 +148,6 @@ class _SinkQueue:
                     await self._sink(record)
                 except Exception as error:
                     self._dropped.inc()
-                    _log.warning(
-                        "a sink of turns failed", extra={"sink": self._name, "error": type(error).__name__}
-                    )
+                    _log_failure(self._name, error)
         finally:
             self._task = None

@@ -3,6 +3,8 @@
 The LLM runs ahead of the voice (a queue lies between), so the first sentence is spoken while the
 second is written; the TTS connects while the LLM thinks. ``interrupt`` ends the answer at once, for
 the caller and for the conversation; the vendors' streams are closed in the next step of the loop.
+Behind a closed gate it is *prepared*: the LLM runs to its first tool call, the voice to the end of the first
+sentence, and nobody gets to know until ``certify``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from agentsd.core.text.speech_text import SpeechText
 from agentsd.providers.base import TTS, LiveAgent, ProviderEmpty
 from agentsd.providers.resilience.attempts import Attempts, FirstItemLimit
 from agentsd.services.tools.events import EVENT_KEY, HandedOver, get_event
+from agentsd.services.voicebot.answer_gate import AnswerGate, FirstSentence
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
 from agentsd.services.voicebot.events import (
     AnswerBegan,
@@ -41,7 +44,7 @@ from agentsd.services.voicebot.streams import (
     extract_finish,
     find_first_error,
 )
-from agentsd.services.voicebot.tool_calls import ToolCallBuilder
+from agentsd.services.voicebot.tool_calls import ToolCallBuilder, has_calls
 
 AHEAD = 512
 """Maximum text deltas queued between the LLM and the voice."""
@@ -55,6 +58,9 @@ INCOMPLETE_REASONS: Mapping[str, CancelReason] = {
 SLICE_MS = 200
 """Longest audio in one event: audio that was sent cannot be withdrawn."""
 
+PACED_SLICES, PACED_SLICE_MS_MIN = 4, 20
+"""Slices that the lead of a paced answer has, and the shortest."""
+
 
 class Answer:
     """Answer from its first token to its last sound. ``run`` it once; ``open`` until it ended."""
@@ -62,7 +68,7 @@ class Answer:
     def __init__(
         self,
         agent: LiveAgent,
-        events: Pipe[CallEvent],
+        gate: AnswerGate,
         *,
         rate: int,
         aloud: bool,
@@ -75,6 +81,7 @@ class Answer:
         label: object = None,
         ask: object = None,
         kept: bool = True,
+        lead_ms: int | None = None,
     ) -> None:
         self.id = make_id("resp")
         self.kept = kept
@@ -82,10 +89,13 @@ class Answer:
         self.agent = agent
         self.aloud = aloud and agent.tts is not None
         self.open = True
+        self.broken = False  # the model has failed
         self.usage: Mapping[str, Any] | None = None
         self.handed_over: HandedOver | None = None  # who is to go on
         self._citations: Sequence[Mapping[str, Any]] = ()
-        self._events = events
+        self._gate = gate
+        self._first: FirstSentence | None = None  # text for the voice, while it is prepared
+        self._lead_ms = lead_ms  # sound that is sent ahead of its playing; None: as fast as it comes
         self._rate = rate
         self._label = label
         self._ask = ask
@@ -95,7 +105,7 @@ class Answer:
         self._clock = clock
         self._metrics = metrics
         self._asked_at = asked_at  # when the caller finished; None for a greeting
-        self._playback = Playback()
+        self._playback = Playback(lead_ms)
         self._sound_ms = 0.0  # synthesised so far
         self._whole = False  # whether it is complete
         self._text = ""
@@ -115,6 +125,18 @@ class Answer:
         self.first_token_at: float | None = None
         self.first_sound_at: float | None = None
         self._scope: asyncio.Timeout | None = None
+        self._deltas = 0  # of the text, which are about as many tokens
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens the model wrote so far: as the vendor counts, else the parts of the text."""
+        counted = (self.usage or {}).get("completion_tokens")
+        return counted if isinstance(counted, int) else self._deltas
+
+    @property
+    def sound_ms(self) -> float:
+        """Return how much sound there is so far, heard or not."""
+        return self._sound_ms
 
     @property
     def text(self) -> str:
@@ -124,7 +146,9 @@ class Answer:
     @property
     def spoken_characters(self) -> int:
         """Return how many characters the voice got."""
-        return len(self._spoken)
+        if self._first is None or self._gate.is_open:
+            return len(self._spoken)
+        return self._first.characters
 
     @property
     def label(self) -> object:
@@ -153,7 +177,8 @@ class Answer:
     def began(self, previous: str | None) -> AnswerBegan:
         """Return the event that comes first."""
         agent = self.agent
-        self._calls.anchor = previous
+        if not self._text:
+            self._calls.anchor = previous
         return AnswerBegan(
             self.id,
             self.item.id,
@@ -171,6 +196,17 @@ class Answer:
         """Return whether it has text, so that its item was reported."""
         return bool(self._text)
 
+    def certify(self, asked_at: float | None) -> None:
+        """Let the caller have a prepared answer, for what was said until ``asked_at``."""
+        self._asked_at = asked_at
+        self._gate.open()
+        if self.first_token_at is not None:
+            self._note_first_token()
+        if self.first_sound_at is not None:
+            self._note_first_sound()
+        if self._written or has_sentence_end(self._spoken):
+            self._start_voice_limit()
+
     async def run(self, source: str | AsyncIterator[dict[str, Any]]) -> None:
         """Answer with a given text, or with chunks of a chat completion; report how it ended.
 
@@ -181,6 +217,8 @@ class Answer:
             async with asyncio.timeout(None) as self._scope:
                 if self.open:  # it may have been interrupted before it began
                     await self._produce(source)
+                    await self._gate.wait_open()
+                    await self._send_all()
         except Exception as error:
             if not self._tell_failure(find_first_error(error)):
                 raise find_first_error(error) from None
@@ -190,6 +228,14 @@ class Answer:
         finally:
             self._scope = self._failure = None
             self._end("cancelled", "client_cancelled")  # unless it has ended: the call is over
+
+    async def _send_all(self) -> None:
+        """Wait until paced sound has left, so that it can be interrupted until then."""
+        if self._lead_ms is not None and self.aloud:
+            await self._gate.wait_taken(self._is_own_sound)
+
+    def _is_own_sound(self, event: CallEvent) -> bool:
+        return isinstance(event, AnswerSound) and event.answer == self.id
 
     def _tell_failure(self, error: BaseException) -> bool:
         """End the answer as failed. Return False for an error that is not a vendor's, to be raised.
@@ -233,13 +279,13 @@ class Answer:
             known_ms = heard_ms if self._client_heard_ms is None else self._client_heard_ms
             self._client_heard_ms = min(heard_ms, known_ms)  # also where that is 0
             text = self._cut(self._client_heard_ms, self._measure_total())
-            self._events.push(AnswerTruncated(self.item.id, round(self._client_heard_ms), text))
+            self._gate.push(AnswerTruncated(self.item.id, round(self._client_heard_ms), text))
             return
         known, total = self._kept or (self._sound_ms, self._measure_total())
         self._kept = (min(known, heard_ms), total)
         self.item.text = self._cut(*self._kept)
         self._whole = False
-        self._events.push(AnswerTruncated(self.item.id, round(self._kept[0]), self.item.text))
+        self._gate.push(AnswerTruncated(self.item.id, round(self._kept[0]), self.item.text))
 
     def _measure_total(self) -> float:
         """Return the length of the whole answer in ms, estimated where not all of it was spoken."""
@@ -272,6 +318,7 @@ class Answer:
             await self._pass_all(source, speech, pieces)
             self._written = True
         except AgentsdError as error:
+            self.broken = True
             if pieces is None or not has_sentence_end(self._spoken):
                 raise
             self._failure = error
@@ -292,28 +339,39 @@ class Answer:
                 self.usage = chunk.get("usage") or self.usage
                 self._citations = chunk.get("citations") or self._citations
                 self._finish = extract_finish(chunk) or self._finish
+                if has_calls(chunk):
+                    await self._gate.wait_open()
                 await self._words(extract_content(chunk), speech, pieces)
                 handed_over = get_event(chunk) if EVENT_KEY in chunk else None
                 if isinstance(handed_over, HandedOver):
                     self.handed_over = handed_over
                 for event in self._calls.take(chunk) if self.open else ():
-                    await self._events.put(event)
+                    await self._gate.put(event)
         for event in self._calls.end(whole=True) if self.open else ():
-            self._events.push(event)
+            self._gate.push(event)
 
     async def _words(self, delta: str, speech: SpeechText, pieces: Pipe[str] | None) -> None:
         if not delta or not self.open:
             return
         if self.first_token_at is None:
-            self.first_token_at = self._clock()
-            if self._metrics and self._asked_at is not None:
-                self._metrics.first_token.observe(self.first_token_at - self._asked_at)
+            self._note_first_token()
+        self._deltas += 1
         if not self._text:
             self._calls.anchor = self.item.id
         self._text += delta
-        await self._events.put(AnswerText(self.id, delta))
+        await self._gate.put(AnswerText(self.id, delta))
         if pieces is not None:
             await self._pass_on(speech.take(delta), pieces)
+
+    def _note_first_token(self) -> None:
+        self.first_token_at = self._clock()
+        if self._metrics and self._asked_at is not None and self._gate.is_open:
+            self._metrics.first_token.observe(self.first_token_at - self._asked_at)
+
+    def _note_first_sound(self) -> None:
+        self.first_sound_at = self._clock()
+        if self._metrics and self._asked_at is not None and self._gate.is_open:
+            self._metrics.first_sound.observe(self.first_sound_at - self._asked_at)
 
     async def _pass_on(self, piece: str, pieces: Pipe[str]) -> None:
         if piece.strip():
@@ -323,12 +381,13 @@ class Answer:
             await pieces.put(piece)
 
     def _start_voice_limit(self) -> None:
-        if self._voice_limit is not None and self._spoken:
+        if self._voice_limit is not None and self._spoken and self._gate.is_open:
             self._voice_limit.start()
 
     async def _speak(self, tts: TTS, pieces: Pipe[str]) -> None:
         resampler = Resampler(tts.sample_rate, self._rate)
-        async with close_at_end(tts.stream(pieces)) as sound:
+        self._first = None if self._gate.is_open else FirstSentence(pieces, self._gate)
+        async with close_at_end(tts.stream(self._first or pieces)) as sound:
             async for pcm in sound:
                 await self._sound(resampler.take(pcm))
         await self._sound(resampler.take(b"", last=True))
@@ -338,16 +397,14 @@ class Answer:
 
     async def _sound(self, pcm: bytes) -> None:
         if pcm and self.first_sound_at is None:
-            self.first_sound_at = self._clock()
-            if self._metrics and self._asked_at is not None:
-                self._metrics.first_sound.observe(self.first_sound_at - self._asked_at)
-        size = self._rate * SLICE_MS // 1000 * 2
+            self._note_first_sound()
+        size = self._rate * measure_slice(self._lead_ms) // 1000 * 2
         for at in range(0, len(pcm), size):
             part = pcm[at : at + size]
             ms = measure_milliseconds(part, self._rate)
             self._sound_ms += ms
             if self.open:
-                await self._events.put(AnswerSound(self.id, part, ms, self._playback))
+                await self._gate.put(AnswerSound(self.id, part, ms, self._playback))
 
     def _end(
         self, status: AnswerStatus, reason: CancelReason | None = None, error: AgentsdError | None = None
@@ -357,8 +414,10 @@ class Answer:
             return
         self.open = False
         self.status, self.reason, self.error = status, reason, error
+        if not self._gate.is_open:
+            return  # it was prepared, and nobody will have it
         for event in self._calls.end(whole=False):
-            self._events.push(event)
+            self._gate.push(event)
         self._whole = status in ("completed", "incomplete")
         heard = self._kept_ms(status)
         if self._client_heard_ms is not None:
@@ -371,7 +430,7 @@ class Answer:
         if self._metrics:
             self._metrics.answers.labels(status).inc()
         heard_ms = round(heard) if self.aloud and not self._whole else None
-        self._events.push(
+        self._gate.push(
             AnswerEnded(
                 self.id,
                 self.item.id,
@@ -394,4 +453,9 @@ class Answer:
 
     def _drop_sound(self) -> None:
         """Drop the sound that has not been sent yet."""
-        self._events.discard(lambda event: isinstance(event, AnswerSound) and event.answer == self.id)
+        self._gate.discard(self._is_own_sound)
+
+
+def measure_slice(lead_ms: int | None) -> int:
+    """Return the longest sound of one event in ms: a fraction of the lead, where sound is paced."""
+    return SLICE_MS if lead_ms is None else min(SLICE_MS, max(PACED_SLICE_MS_MIN, lead_ms // PACED_SLICES))

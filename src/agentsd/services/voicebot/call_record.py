@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from agentsd.services.turn_records.record import TurnRecord, TurnTimes, TurnUsage, read_token_usage
+from dataclasses import replace
+
+from agentsd.services.failures import describe_failure
+from agentsd.services.turn_records.record import TurnRecord, TurnTimes, sum_usage
 from agentsd.services.voicebot.turns import CallTurn
 
 
 def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecord:
     """Return the record of a turn that ends ``now``."""
     answer, utterance = turn.answer, turn.utterance
-    tokens_in, tokens_out, cached = read_token_usage(answer.usage if answer else None)
     over = utterance is None or utterance.ended.is_set()
     times = TurnTimes(
         began=turn.began,
@@ -20,12 +22,15 @@ def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecor
         ended=now,
         last_sound=turn.voiced_at,
     )
-    usage = TurnUsage(
-        tokens_in,
-        tokens_out,
-        cached,
-        answer.spoken_characters if answer else 0,
-        utterance.seconds if utterance else 0.0,
+    usage = replace(
+        sum_usage(
+            turn.attempts.meter,
+            characters=answer.spoken_characters if answer else 0,
+            seconds=utterance.seconds if utterance else 0.0,
+        ),
+        answers_discarded=len(turn.discarded),
+        tokens_discarded=sum(one.answer.tokens for one in turn.discarded),
+        characters_discarded=sum(one.answer.spoken_characters for one in turn.discarded),
     )
     return TurnRecord(
         conversation,
@@ -38,4 +43,6 @@ def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecor
         tuple(turn.attempts.failed),
         interrupted=turn.state.reason == "interrupted",
         error=type(turn.error).__name__ if turn.error is not None else None,
+        failure=describe_failure(turn.error),
+        metered=tuple(turn.attempts.meter.used.items()),
     )

@@ -31,6 +31,14 @@ EndReason = Literal[
 ]
 """Why a turn ended."""
 
+DiscardReason = Literal[
+    "resumed",  # the caller went on
+    "changed",  # the conversation is another than the one that was answered
+    "failed",  # a vendor failed while it was prepared
+    "unwanted",  # nothing is to be answered
+]
+"""Why a prepared answer was thrown away."""
+
 CallEndReason = Literal["error", "idle"]
 """Why the agent ended a call: as ``on_error.then`` or ``idle.then`` says."""
 
@@ -176,6 +184,18 @@ class AnswerEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerDiscarded:
+    """Answer to ``item`` that was prepared before its end was certain, and that nobody heard."""
+
+    item: str
+    reason: DiscardReason
+    text: str
+    tokens: int  # as the vendor counts, or estimated
+    characters: int  # given to the voice
+    sound_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerTruncated:
     """Cut of a whole answer while it was still playing: ``text`` of it is kept."""
 
@@ -233,6 +253,7 @@ CallEvent = (
     | ToolCallDelta
     | ToolCallEnded
     | AnswerEnded
+    | AnswerDiscarded
     | AnswerTruncated
     | TurnFailed
     | TurnEnded

@@ -29,6 +29,17 @@ class VoiceMetrics:
         self.barge_ins = Counter(
             "agentsd_call_barge_ins", "Answers that a caller interrupted by speaking.", registry=registry
         )
+        self.eager_answers = Counter(
+            "agentsd_call_eager_answers",
+            "Answers that were begun before the caller had certainly finished.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.eager_discarded_tokens = Counter(
+            "agentsd_call_eager_discarded_tokens",
+            "Tokens of such answers that were thrown away, estimated.",
+            registry=registry,
+        )
         self.first_token = Histogram(
             "agentsd_call_first_token_seconds",
             "Time to the first word of the answer.",

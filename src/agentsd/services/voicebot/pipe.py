@@ -21,8 +21,9 @@ class Pipe(AsyncIterator[T], Generic[T]):
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._taken = asyncio.Event()  # something was taken or removed
         self._ended = False
-        self._held: Callable[[T], bool] | None = None
+        self._held: dict[str, Callable[[T], bool]] = {}  # by the name of the hold
 
     def __len__(self) -> int:
         return len(self._items)
@@ -49,12 +50,14 @@ class Pipe(AsyncIterator[T], Generic[T]):
     def end(self) -> None:
         """End the queue; what is in it can still be read."""
         self._ended = True
+        self._taken.set()
         self._changed()
 
     def discard(self, stale: Callable[[T], bool]) -> None:
         """Remove every item that is ``stale``."""
         self._items = deque(item for item in self._items if not stale(item))
         self.weight = sum(map(self._weigh, self._items))
+        self._taken.set()
         self._changed()
 
     def take(self) -> list[T]:
@@ -69,20 +72,25 @@ class Pipe(AsyncIterator[T], Generic[T]):
         """Wait until there is something, or the end."""
         await self._some.wait()
 
-    @property
-    def holding(self) -> bool:
-        """Return whether some items are held."""
-        return self._held is not None
+    def holds(self, name: str) -> bool:
+        """Return whether the hold of that name is on."""
+        return name in self._held
 
-    def hold(self, held: Callable[[T], bool]) -> None:
-        """Keep items that are ``held`` until ``release``; others overtake them."""
-        self._held = held
+    def hold(self, name: str, held: Callable[[T], bool]) -> None:
+        """Keep items that are ``held`` until ``release`` of that name; others overtake them."""
+        self._held[name] = held
         self._changed()
 
-    def release(self) -> None:
-        """Let every item go."""
-        self._held = None
-        self._changed()
+    def release(self, name: str) -> None:
+        """Let the items go that this hold keeps, and no other does."""
+        if self._held.pop(name, None) is not None:
+            self._changed()
+
+    async def wait_taken(self, wanted: Callable[[T], bool]) -> None:
+        """Wait until no item of that kind is in it any more, or the end."""
+        while not self._ended and any(map(wanted, self._items)):
+            self._taken.clear()
+            await self._taken.wait()
 
     async def __anext__(self) -> T:
         while (at := self._find_next()) is None:
@@ -92,15 +100,17 @@ class Pipe(AsyncIterator[T], Generic[T]):
         item = self._items[at]
         del self._items[at]
         self.weight -= self._weigh(item)
+        self._taken.set()
         self._changed()
         return item
 
     def _find_next(self) -> int | None:
         """Return the index of the first item that may leave. After the end none is held."""
-        held = self._held
-        if held is None or self._ended:
+        if not self._held or self._ended:
             return 0 if self._items else None
-        return next((at for at, item in enumerate(self._items) if not held(item)), None)
+        holds = tuple(self._held.values())
+        free = (at for at, item in enumerate(self._items) if not any(held(item) for held in holds))
+        return next(free, None)
 
     def _changed(self) -> None:
         _set_event(self._some, true=self._ended or self._find_next() is not None)

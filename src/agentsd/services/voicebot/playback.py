@@ -14,10 +14,11 @@ MS_PER_CHARACTER = 65.0
 class Playback:
     """Sound of one answer, as a caller's loudspeaker plays it."""
 
-    __slots__ = ("_ends", "sent_ms")
+    __slots__ = ("_ends", "lead_ms", "sent_ms")
 
-    def __init__(self) -> None:
+    def __init__(self, lead_ms: int | None = None) -> None:
         self.sent_ms = 0.0
+        self.lead_ms = lead_ms  # sound that may be sent ahead of its playing; None: any
         self._ends = 0.0  # when all audio sent so far has been played
 
     def sent(self, ms: float, now: float) -> None:
@@ -32,6 +33,10 @@ class Playback:
     def left(self, now: float) -> float:
         """Return the seconds that the sound sent so far goes on."""
         return max(0.0, self._ends - now)
+
+    def wait_seconds(self, ms: float, now: float) -> float:
+        """Return how long further ``ms`` of sound must wait, so that the lead is kept to."""
+        return 0.0 if self.lead_ms is None else self.left(now) - max(0.0, self.lead_ms - ms) / 1000
 
     def heard_ms(self, now: float) -> float:
         """Return how much of it has been played."""

@@ -29,6 +29,11 @@ RISE_WEIGHT, FALL_WEIGHT = 0.2, 0.05
 PAUSE_MS = 200
 """Silence after which the recogniser is told to finish, beside the wait for the end."""
 
+JUDGED_LATE_MS = vad.FRAME_MS
+"""Silence that has passed, on average, beside the whole frames of it when these are judged: half of the frame
+with the last sound, what the resampler keeps back, and half of a microphone's piece. A wait counts from the
+last sound, so that it ends at the frame nearest to it."""
+
 _SLICE_FRAMES_MAX = 2
 """Frames that a slice may complete."""
 
@@ -77,7 +82,19 @@ class SpeechDetector:
     @property
     def paused(self) -> bool:
         """Return whether the caller has been silent for ``PAUSE_MS``, and may have finished."""
-        return self._state.began is not None and self._state.quiet * vad.FRAME_MS >= PAUSE_MS
+        return self._state.began is not None and self.quiet_ms >= PAUSE_MS
+
+    @property
+    def likely_over(self) -> bool:
+        """Return whether the pause is likely the end: by its length, unless the model doubts it."""
+        doubted = self._judge is not None and self._judge.doubts
+        return self.paused and (not doubted or self.quiet_ms >= self.turn.silence_ms)
+
+    @property
+    def quiet_ms(self) -> int:
+        """Return how long the caller has been silent, about; 0 during a sound."""
+        quiet = self._state.quiet
+        return quiet * vad.FRAME_MS + JUDGED_LATE_MS if quiet else 0
 
     @property
     def speech_ms(self) -> int:
@@ -93,7 +110,7 @@ class SpeechDetector:
     async def consider(self) -> None:
         """Wait for the model's opinion of the pause, if the next slice could end the speech without it."""
         judge, state = self._judge, self._state
-        if judge is not None and (state.quiet + _SLICE_FRAMES_MAX) * vad.FRAME_MS >= self.wait_ms:
+        if judge is not None and (state.quiet + _SLICE_FRAMES_MAX) * vad.FRAME_MS >= self._frames_ms:
             await judge.settle()
 
     @classmethod
@@ -146,10 +163,15 @@ class SpeechDetector:
             judge.hear(write_samples(sound), speaking=self.speaking)
         for probability in self._detector.hear(sound):
             heard = self._weigh(probability, self._detector.level)
-            self._state, signal = advance_state(self._state, heard, self.turn, self.wait_ms)
+            self._state, signal = advance_state(self._state, heard, self.turn, self._frames_ms)
             if judge is not None:
                 self._consult(judge, signal)
             yield signal
+
+    @property
+    def _frames_ms(self) -> int:
+        """Return the silence in whole frames after which the wait is over."""
+        return self.wait_ms - JUDGED_LATE_MS
 
     def _find_judge(self) -> TurnJudge | None:
         """Return the judge of pauses, made at the first sound after the settings ask for one."""

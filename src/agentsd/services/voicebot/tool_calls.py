@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from agentsd.services.tools.events import EVENT_KEY
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
 from agentsd.services.voicebot.events import CallEvent, ToolCallBegan, ToolCallDelta, ToolCallEnded
 
@@ -66,6 +67,14 @@ class ToolCallBuilder:
             whole=False,
             extra=extra,
         )
+
+
+def has_calls(chunk: Mapping[str, Any]) -> bool:
+    """Return whether a chunk of a chat completion calls tools: of the client, or of this server.
+
+    A server's tool is not run before the chunk after that is asked for.
+    """
+    return EVENT_KEY in chunk or next(iter(_find_parts(chunk)), None) is not None
 
 
 def _find_parts(chunk: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

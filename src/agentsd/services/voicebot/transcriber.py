@@ -18,8 +18,13 @@ Before that, the provider's own retries and fallbacks do it.
 Report = Callable[[str, str], None]
 """Receiver of what is new in the transcript, and of the whole transcript so far."""
 
+ReportPause = Callable[[str], None]
+"""Receiver of the whole transcript in a pause, which may be the end."""
 
-async def transcribe_utterance(stt: STT, utterance: Utterance, report: Report) -> str:
+
+async def transcribe_utterance(
+    stt: STT, utterance: Utterance, report: Report, report_pause: ReportPause
+) -> str:
     """Return the transcript when the caller has finished. Raises ``ProviderError``."""
     builder, part = TranscriptBuilder(), 0
     while await utterance.has_part(part):
@@ -27,6 +32,8 @@ async def transcribe_utterance(stt: STT, utterance: Utterance, report: Report) -
         builder.keep()
         utterance.free(part)
         part += 1
+        if utterance.pauses_before(part):
+            report_pause(builder.text)
     return builder.text
 
 

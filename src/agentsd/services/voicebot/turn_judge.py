@@ -65,6 +65,13 @@ class TurnJudge:
             size = min(size, self._part + BEFORE_BYTES)
         self._opinion = self._ask(bytes(self._sound[-size:]))
 
+    @property
+    def doubts(self) -> bool:
+        """Return whether the model takes the present pause for one in mid-thought."""
+        opinion = self._opinion
+        likelihood = self._read_opinion() if opinion is not None and opinion.done() else None
+        return likelihood is not None and likelihood < LIKELY
+
     def choose_wait(self, turn: Turn) -> int:
         """Return the silence that ends the turn, in ms."""
         if not self._asked or (self._opinion is not None and not self._opinion.done()):

@@ -3,7 +3,8 @@
 ``turn_state`` decides what follows from what happens to a turn; here it is done. Whatever ends a turn (a
 vendor, the caller, the call), its streams are closed and its lease given back when its task ends; a
 vendor's failure is an event, and the next turn starts afresh. An answer that speech cut off is a *debt*: if
-that speech turns out to be none, the answer is given after all.
+that speech turns out to be none, the answer is given after all. An answer that is begun before the end of
+speech is certain is ``answer_preparer``'s.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from functools import partial
 
-from agentsd.core.errors import AgentsdError, AgentUnavailable
+from agentsd.core.errors import AgentsdError
 from agentsd.core.manifest.turn import Interrupt
 from agentsd.core.manifest.turn import Turn as TurnSettings
-from agentsd.core.manifest.variables import Variable
-from agentsd.core.text.spoken_words import count_words, is_echo, is_ignored
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.providers.resilience.attempts import open_attempts
-from agentsd.services.overrides import OverridePolicy
 from agentsd.services.tools.events import HandedOver
 from agentsd.services.turn_records.record import TurnAgent
-from agentsd.services.turn_records.sinks import TurnSinks
+from agentsd.services.turn_records.sinks import TurnSink
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer import Answer
+from agentsd.services.voicebot.answer_maker import AnswerMaker, ChatFunction, Question
+from agentsd.services.voicebot.answer_preparer import AnswerPreparer
 from agentsd.services.voicebot.call_handover import (
     carry_conversation,
     find_first_target,
@@ -34,61 +35,42 @@ from agentsd.services.voicebot.call_handover import (
     prepare_agent,
 )
 from agentsd.services.voicebot.call_record import make_call_record
-from agentsd.services.voicebot.conversation import Conversation, make_id, make_messages
+from agentsd.services.voicebot.conversation import Conversation, make_id
 from agentsd.services.voicebot.echo_guard import EchoGuard
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipe import Pipe
+from agentsd.services.voicebot.serving_agent import ServingAgent
 from agentsd.services.voicebot.streams import detach_error
-from agentsd.services.voicebot.transcriber import transcribe_utterance
-from agentsd.services.voicebot.turn_judge import settle_detection
+from agentsd.services.voicebot.transcript_judge import judge_transcript
+from agentsd.services.voicebot.turn_listener import listen_to_turn
 from agentsd.services.voicebot.turn_state import (
     AnswerOver,
     ClientCancelled,
     Command,
+    EndLikely,
     FloorTaken,
     Phase,
     SpeechConfirmed,
+    SpeechResumed,
     Superseded,
-    Transcribed,
     TurnBroken,
     TurnDropped,
     TurnInput,
     TurnState,
-    Verdict,
     advance_turn,
 )
-from agentsd.services.voicebot.turns import CallTurn, Debt, is_certain
-from agentsd.services.voicebot.utterance import Utterance
+from agentsd.services.voicebot.turns import CallRefused, CallTurn, Debt, is_certain
 
-ChatFunction = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, Any]]]
-"""``services.chat.stream_chat``, or a wrapper of it."""
-
-OPENING_PROMPT = "The call has begun, and nobody has spoken yet: open the conversation."
-"""Message to a model that must answer before anything was said."""
+BARGE_IN = "barge-in"
+"""Name of the hold on the voice while somebody may be about to speak."""
 
 COMPARE_MS = 128
 """Speech between two comparisons with what was played."""
 
+TURNS_MAX = 8
+"""Maximum turns in progress: one answers, the others are still being transcribed."""
+
 _log = logging.getLogger(__name__)
-
-
-class ServingAgent:
-    """Agent of the newest lease of one call."""
-
-    def __init__(self, agent: LiveAgent) -> None:
-        self.change(agent)
-
-    def change(self, agent: LiveAgent) -> bool:
-        """Take over the data of ``agent``. Return whether it is another agent or version."""
-        before = getattr(self, "agent", None), getattr(self, "version", None)
-        self.agent, self.version = agent.slug, agent.version
-        self.voiced = agent.tts is not None
-        self.partials = bool(getattr(agent.stt, "partials", False))
-        self.turn, self.greeting = settle_detection(agent.spec.turn), agent.spec.greeting
-        self.variables: Mapping[str, Variable] = agent.spec.variables or {}
-        self.policy = OverridePolicy.of(agent)
-        self.listens_by, self.language = agent.provider_names.get("stt"), agent.spec.language
-        return before != (self.agent, self.version)
 
 
 class TurnRunner:
@@ -104,7 +86,7 @@ class TurnRunner:
         clock: Callable[[], float],
         talk: ChatFunction,
         metrics: VoiceMetrics | None,
-        sinks: TurnSinks | None = None,
+        sinks: TurnSink | None = None,
     ) -> None:
         self.id = make_id("conv")
         self.conversation = Conversation()
@@ -118,9 +100,10 @@ class TurnRunner:
         self._tasks = tasks
         self._events = events
         self.serving = serving
-        self._clock = clock
-        self._talk = talk
+        self.clock = clock
         self._metrics = metrics
+        self._maker = AnswerMaker(events, self.conversation, clock=clock, talk=talk, metrics=metrics)
+        self._preparer = AnswerPreparer(self._maker, events, metrics)
         self._sinks = sinks
         self._floor = asyncio.Lock()  # held by the turn that answers
 
@@ -131,9 +114,24 @@ class TurnRunner:
         answers = any(turn.state.phase is Phase.ANSWERING and turn.ask.kept for turn in self.turns)
         return answers or (newest is not None and newest.sounds())
 
+    def begin(self, turn: CallTurn) -> CallTurn:
+        """Begin a turn of the call's own or its client's. Raises ``CallRefused`` where too many go on."""
+        if self.closing:
+            raise CallRefused("the server stops", code="server_stopping", hint="connect again")
+        if len(self.turns) >= TURNS_MAX:
+            raise CallRefused("too many turns are in progress", code="rate_limit_exceeded", hint="wait")
+        turn.asked_at = None if turn.greets or turn.breaks_silence else self.clock()
+        self.start(turn)
+        return turn
+
+    @property
+    def spoken(self) -> str | None:
+        """Return the text of the newest answer."""
+        return None if self.newest_answer is None else self.newest_answer.text
+
     def start(self, turn: CallTurn) -> None:
         """Begin ``turn``: it leases at once, and so runs on the agent as it is now."""
-        turn.began = self._clock()
+        turn.began = self.clock()
         turn.earlier = tuple(self.turns)
         self.turns.append(turn)
         turn.task = self._tasks.create_task(self._run(turn))
@@ -143,24 +141,34 @@ class TurnRunner:
         """Change the turn's state, and do what does not have to wait. Return all commands."""
         turn.state, commands = advance_turn(turn.state, event)
         for command in commands:
-            if command is Command.SHOW:
-                self._show(turn)
-            elif command is Command.INTERRUPT:
-                self._interrupt(turn)
-            elif command is Command.RELEASE:
-                self._events.release()
-            elif command is Command.STOP_ANSWER and turn.answer is not None:
-                cancelled = isinstance(event, ClientCancelled)
-                turn.answer.interrupt("client_cancelled" if cancelled else "turn_detected")
-            elif command is Command.REPORT and Command.APOLOGISE not in commands:
+            if command is Command.REPORT and Command.APOLOGISE not in commands:
                 self._report(turn)
+            else:
+                self._execute(turn, command, event)
         return commands
+
+    def _execute(self, turn: CallTurn, command: Command, event: TurnInput) -> None:
+        """Do what ``command`` asks for, where that does not have to wait."""
+        if command is Command.SHOW:
+            self._show(turn)
+        elif command is Command.INTERRUPT:
+            self._interrupt(turn)
+        elif command is Command.PREPARE:
+            self._preparer.prepare(turn, self.settle(turn))
+        elif command is Command.DISCARD:
+            resumed = isinstance(event, SpeechResumed)
+            self._preparer.discard(turn, "resumed" if resumed else "unwanted")
+        elif command is Command.RELEASE:
+            self.release_voice()
+        elif command is Command.STOP_ANSWER and turn.answer is not None:
+            cancelled = isinstance(event, ClientCancelled)
+            turn.answer.interrupt("client_cancelled" if cancelled else "turn_detected")
 
     def consider(self, turn: CallTurn) -> None:
         """Confirm the speech of ``turn`` if it is long enough now, or has enough words."""
         if turn.state.confirmed or turn.state.phase is Phase.ENDED:
             return
-        rule = self._settings(turn).interruption
+        rule = self.settle(turn).interruption
         if is_certain(turn, rule) and not (turn.contested and self._is_own_voice(turn, rule)):
             self.advance(turn, SpeechConfirmed())
 
@@ -175,13 +183,27 @@ class TurnRunner:
 
     def hold_voice(self) -> None:
         """Hold what was not sent of the answer: somebody may be about to speak."""
-        if not self._events.holding:
-            self._events.hold(_is_of_answer)
+        if not self._events.holds(BARGE_IN):
+            self._events.hold(BARGE_IN, _is_of_answer)
 
     def release_voice(self) -> None:
         """Let a held answer go on."""
-        if self._events.holding:
-            self._events.release()
+        self._events.release(BARGE_IN)
+
+    def resume(self, turn: CallTurn) -> None:
+        """Take the pause of ``turn`` as one: its caller goes on."""
+        turn.so_far = None
+        self.advance(turn, SpeechResumed())
+
+    def consider_end(self, turn: CallTurn) -> None:
+        """Begin the answer to ``turn`` if its caller has likely finished, and said something."""
+        text = turn.so_far
+        if not text or not turn.likely_over or turn.state.prepared:
+            return
+        if not self._preparer.suits(turn, self.turns):
+            return
+        if judge_transcript(turn, text, self.settle(turn), self.spoken) == "words":
+            self.advance(turn, EndLikely())
 
     def emit(self, turn: CallTurn, event: ev.CallEvent) -> None:
         """Report an event of the caller's speech, once it is certain that it counts."""
@@ -204,9 +226,14 @@ class TurnRunner:
                 async with self.leases.lease(self.handed_to or turn.ref) as leased:
                     agent = prepare_agent(leased, turn)
                     turn.agent = TurnAgent(agent.id, agent.slug, agent.owner, agent.version, agent.commit)
+                    turn.live, turn.context = agent, copy_context()
                     if self.serving.change(agent):
                         self._events.push(ev.AgentServes(agent.slug, agent.version))
-                    await self._live(agent, turn)
+                    try:
+                        await self._live(agent, turn)
+                    finally:
+                        turn.live = turn.context = None
+                        await self._preparer.close(turn)
         except AgentsdError as error:  # from the lease: listening and answering report their own
             await _wait_until_spoken(turn)
             self._fail(turn, detach_error(error))
@@ -216,7 +243,7 @@ class TurnRunner:
     async def _live(self, agent: LiveAgent, turn: CallTurn) -> None:
         try:
             if turn.utterance is not None:
-                await self._listen(agent, turn, turn.utterance)
+                await listen_to_turn(self, agent, turn, turn.utterance)
             turn.heard.set()
             await self._reply(agent, turn)
         except AgentsdError:
@@ -246,6 +273,7 @@ class TurnRunner:
         turn.earlier = ()
         turn.task = None
         turn.hidden.clear()
+        turn.discarded.clear()
         if turn in self.turns:
             self.turns.remove(turn)
             self._settle(turn)
@@ -254,71 +282,6 @@ class TurnRunner:
         """Give an answer that is owed, if no turn is left that would do it."""
         if not self.closing and not self.turns and self._is_owed(last):
             self.start(CallTurn(last.ref, last.preferences, state=TurnState(wants=False)))
-
-    # Listening
-
-    async def _listen(self, agent: LiveAgent, turn: CallTurn, utterance: Utterance) -> None:
-        """Report the transcript as it comes, and put it into the conversation."""
-        try:
-            text = await self._transcribe(agent, turn, utterance)
-        except AgentsdError as error:
-            await utterance.ended.wait()
-            turn.error = detach_error(error)
-            self.emit(turn, ev.TranscriptFailed(utterance.item, turn.error))
-            self.advance(turn, Transcribed("failed"))
-            return
-        await utterance.ended.wait()  # a recogniser may end before the caller has finished
-        turn.transcribed_at = self._clock()
-        verdict = self._judge(turn, text)
-        self._keep(turn, utterance.item, text if verdict == "words" else "")
-        self.emit(turn, ev.TranscriptCompleted(utterance.item, text, utterance.seconds))
-        self.advance(turn, Transcribed(verdict))
-
-    async def _transcribe(self, agent: LiveAgent, turn: CallTurn, utterance: Utterance) -> str:
-        if agent.stt is None:
-            hint = "add an stt section to its manifest, or write to it"
-            raise AgentUnavailable(f"agent {agent.slug!r} cannot listen", reason="NoSTT", hint=hint)
-
-        def report(delta: str, text: str) -> None:
-            turn.words = self._count_words(turn, text)
-            if delta:
-                self.emit(turn, ev.TranscriptDelta(utterance.item, delta))
-            self.consider(turn)
-
-        return await transcribe_utterance(agent.stt, utterance, report)
-
-    def _count_words(self, turn: CallTurn, text: str) -> int:
-        if not turn.contested:
-            return count_words(text)
-        return 0 if self._is_echo(turn, text) else count_words(text, self._settings(turn).ignore)
-
-    def _is_echo(self, turn: CallTurn, text: str) -> bool:
-        """Return whether a transcript is what the agent is saying. Callers do repeat older answers."""
-        newest = self.newest_answer
-        return newest is not None and is_echo(text, newest.text, suspected=turn.resembles)
-
-    def _judge(self, turn: CallTurn, text: str) -> Verdict:
-        """Return what the speech turned out to be."""
-        settings = self._settings(turn)
-        if not count_words(text):
-            return "words" if text.strip() and not turn.contested else "unheard"
-        if not turn.contested:
-            return "words"
-        if self._is_echo(turn, text):
-            return "echo"
-        rule = settings.interruption
-        too_few = rule.enabled and not turn.state.confirmed and count_words(text) < rule.min_words
-        return "ignored" if too_few or is_ignored(text, settings.ignore) else "words"
-
-    def _keep(self, turn: CallTurn, item_id: str, text: str) -> None:
-        """Put the transcript into the conversation; what nobody knows of is removed from it."""
-        item = self.conversation.find(item_id)
-        if item is None:
-            return
-        item.text = text
-        self.conversation.shrink()
-        if not text and not turn.state.shown:
-            self.conversation.remove(item_id)
 
     # Interruption
 
@@ -329,7 +292,7 @@ class TurnRunner:
 
     def _interrupt(self, turn: CallTurn) -> None:
         """Stop older turns that have not begun to answer; silence the agent if the settings allow it."""
-        silences = self._settings(turn).interruption.enabled
+        silences = self.settle(turn).interruption.enabled
         for other in self.turns[: self.turns.index(turn)]:  # words that come late stop nothing newer
             waits = other.pending and other.state.phase is not Phase.ANSWERING
             by_itself = other.greets or other.breaks_silence or not other.ask.kept
@@ -339,7 +302,7 @@ class TurnRunner:
         newest = self.newest_answer
         if silences and newest is not None:
             self._cut(newest)
-        self._events.release()
+        self.release_voice()
 
     def _cut(self, answer: Answer) -> None:
         """Silence an answer that is given, or still heard."""
@@ -390,7 +353,7 @@ class TurnRunner:
             return False
         if self.debt.kind == "answer":
             return self.conversation.awaits_answer
-        return resume and self._settings(turn).interruption.resume_false
+        return resume and self.settle(turn).interruption.resume_false
 
     def _is_followed(self, turn: CallTurn) -> bool:
         """Return whether the caller has gone on after the speech of ``turn``: the newest answers for all."""
@@ -402,19 +365,30 @@ class TurnRunner:
         if turn.ask.kept:
             debt, self.debt = self.debt, None
         try:
-            source = self._find_source(agent, turn, debt)
+            words = self._find_words(agent, turn, debt)
+            answer, run = self._begin(agent, turn, words)
         except AgentsdError as error:  # without an LLM there is no answer to begin
             turn.error = detach_error(error)
             self._events.push(ev.TurnFailed(turn.error, turn.ask.label))
             return
-        turn.answer = answer = self._new_answer(agent, turn)
-        await self._give(answer, source, first=turn.greets)
+        turn.answer = answer
+        await self._give(answer, run, first=turn.greets)
         turn.error = turn.error or answer.error
 
-    def _find_source(
-        self, agent: LiveAgent, turn: CallTurn, debt: Debt | None
-    ) -> str | AsyncIterator[dict[str, Any]]:
-        """Return what is said: a sentence of the manifest, the rest of an answer, or the model's words."""
+    def _begin(
+        self, agent: LiveAgent, turn: CallTurn, words: str | Question
+    ) -> tuple[Answer, Callable[[], Awaitable[None]]]:
+        """Return the answer, and what gives it: the prepared one, if it is an answer to that question."""
+        if isinstance(words, Question):
+            prepared = self._preparer.take(turn, words)
+            if prepared is not None:
+                return prepared.answer, partial(prepared.finish, turn.asked_at)
+        source = self._maker.put(agent, words) if isinstance(words, Question) else words
+        answer = self._maker.make_answer(agent, turn, self.settle(turn))
+        return answer, partial(answer.run, source)
+
+    def _find_words(self, agent: LiveAgent, turn: CallTurn, debt: Debt | None) -> str | Question:
+        """Return what is said: a sentence of the manifest, the rest of an answer, or a model's question."""
         saying = _find_saying(agent, turn)
         if saying is not None:
             return saying
@@ -423,18 +397,16 @@ class TurnRunner:
             if rest is not None:
                 return rest
             debt.cut.item.text = ""  # its rest was never written: it is said again
-        return self._completion(agent, turn)
+        return self._maker.make_question(turn)
 
-    async def _give(
-        self, answer: Answer, source: str | AsyncIterator[dict[str, Any]], *, first: bool = False
-    ) -> None:
+    async def _give(self, answer: Answer, run: Callable[[], Awaitable[None]], *, first: bool = False) -> None:
         previous = None
         if answer.kept:
             self.newest_answer = answer
             previous = self.conversation.add(answer.item, first=first)
         self._events.push(answer.began(previous))
         try:
-            await answer.run(source)
+            await run()
         finally:
             if not answer.begun:  # otherwise clients know its item, and may place others after it
                 self.conversation.remove(answer.item.id)
@@ -445,8 +417,8 @@ class TurnRunner:
         on_error, self.debt = agent.spec.on_error, None
         if on_error is None or self.closing or not turn.ask.kept:
             return
-        answer = self._new_answer(agent, turn, timed=False)
-        await self._give(answer, on_error.say)
+        answer = self._maker.make_answer(agent, turn, self.settle(turn), timed=False)
+        await self._give(answer, partial(answer.run, on_error.say))
         if on_error.then == "hang_up":
             await self.end_call("error")
         elif on_error.then == "handoff":
@@ -462,7 +434,7 @@ class TurnRunner:
         await carry_conversation(self.conversation, target.handoff, agent.llm)
         if goes_on and not self.closing:
             following = make_next_turn(turn, target.ref)
-            following.asked_at = self._clock()
+            following.asked_at = self.clock()
             self.start(following)
 
     async def end_call(self, reason: ev.CallEndReason) -> None:
@@ -473,46 +445,13 @@ class TurnRunner:
         self._events.push(ev.CallEnded(reason))
         self._events.end()
 
-    def _new_answer(self, agent: LiveAgent, turn: CallTurn, *, timed: bool = True) -> Answer:
-        ask, preferences = turn.ask, turn.preferences
-        return Answer(
-            agent,
-            self._events,
-            rate=ask.output_rate or preferences.output_rate,
-            aloud=preferences.aloud if ask.aloud is None else ask.aloud,
-            clock=self._clock,
-            metrics=self._metrics,
-            asked_at=turn.asked_at,
-            attempts=turn.attempts,
-            timeouts=agent.spec.turn.timeouts if timed else None,
-            conversation=self.conversation if ask.kept else Conversation(),
-            label=preferences.label,
-            ask=ask.label,
-            kept=ask.kept,
-        )
-
-    def _completion(self, agent: LiveAgent, turn: CallTurn) -> AsyncIterator[dict[str, Any]]:
-        ask, preferences = turn.ask, turn.preferences
-        told = preferences.instructions if ask.instructions is None else ask.instructions
-        messages = self.conversation.messages() if ask.context is None else make_messages(ask.context)
-        if ask.prompt:
-            messages.append({"role": "user", "content": ask.prompt})
-        if told:
-            messages.insert(0, {"role": "system", "content": told})
-        body = {
-            **preferences.options,
-            **ask.options,
-            "messages": messages or [{"role": "user", "content": OPENING_PROMPT}],
-            "stream_options": {"include_usage": True},
-        }
-        return self._talk(agent, body)
-
-    def _settings(self, turn: CallTurn) -> TurnSettings:
+    def settle(self, turn: CallTurn) -> TurnSettings:
+        """Return the settings of turn-taking as ``turn`` has them now."""
         return turn.preferences.turn_over(self.serving.turn)
 
     def _report(self, turn: CallTurn) -> None:
         """Report the end of a turn, and hand it to the sinks."""
-        record = make_call_record(self.id, turn, self._clock())
+        record = make_call_record(self.id, turn, self.clock())
         item = turn.utterance.item if turn.utterance is not None else None
         answer = turn.answer.id if turn.answer is not None else None
         self._events.push(ev.TurnEnded(record, item, answer, turn.ask.label))

@@ -29,7 +29,9 @@ class Command(StrEnum):
     SHOW = "show"  # let the client know of the speech
     INTERRUPT = "interrupt"  # stop what older turns answer or are about to
     RELEASE = "release"  # let the held voice go on
-    ANSWER = "answer"
+    PREPARE = "prepare"  # begin an answer that nobody hears before the end is certain
+    DISCARD = "discard"  # throw the prepared answer away
+    ANSWER = "answer"  # with what was prepared, if that is still what is asked
     STOP_ANSWER = "stop-answer"
     APOLOGISE = "apologise"  # say what the manifest has for failures
     REPORT = "report"  # the end of the turn and its reason
@@ -45,6 +47,7 @@ class TurnState:
     confirmed: bool = True  # its speech counts, whatever the agent was doing
     verdict: Verdict = "words"
     asked: bool = False  # the client asked for an answer, whatever was said
+    prepared: bool = False  # an answer is being prepared
     cancelled: bool = False
     reason: EndReason | None = None
 
@@ -61,6 +64,16 @@ Verdict = Literal["words", "unheard", "ignored", "echo", "failed"]
 @dataclass(frozen=True, slots=True)
 class SpeechConfirmed:
     """Enough speech, or enough words, to interrupt whatever goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndLikely:
+    """Pause that is likely the end of the speech, and whose transcript has words."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """Speech after a pause: it was not the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +132,8 @@ class TurnDropped:
 
 TurnInput = (
     SpeechConfirmed
+    | EndLikely
+    | SpeechResumed
     | SpeechOver
     | Transcribed
     | AnswerWanted
@@ -154,10 +169,25 @@ def advance_turn(state: TurnState, event: TurnInput) -> Step:
             return _break(state, event)
         case AnswerWanted() | ClientCancelled() | Superseded():
             return _ask(state, event)
+        case EndLikely() | SpeechResumed():
+            return _foresee(state, event)
         case SpeechConfirmed() | SpeechOver() | Transcribed():
             return _hear(state, event)
         case FloorTaken() | AnswerOver():
             return _answer(state, event)
+
+
+def _foresee(state: TurnState, event: EndLikely | SpeechResumed) -> Step:
+    """Prepare an answer for speech that the client knows of; throw it away if the speech goes on."""
+    if state.phase is not Phase.LISTENING or not state.shown:
+        return state, ()
+    if isinstance(event, SpeechResumed):
+        return _discard(state)
+    return (state, ()) if state.prepared else (replace(state, prepared=True), (Command.PREPARE,))
+
+
+def _discard(state: TurnState) -> Step:
+    return (replace(state, prepared=False), (Command.DISCARD,)) if state.prepared else (state, ())
 
 
 def _break(state: TurnState, event: TurnDropped | TurnBroken) -> Step:
@@ -200,14 +230,15 @@ def _judge(state: TurnState) -> Step:
     """Let words interrupt, however short they were; anything else lets the voice go on."""
     if state.verdict == "words":
         return _confirm(state)
+    state, discard = _discard(state)
     show = (Command.SHOW,) if state.verdict == "failed" and not state.shown else ()
     release = () if state.confirmed else (Command.RELEASE,)
-    return replace(state, shown=state.shown or bool(show)), (*show, *release)
+    return replace(state, shown=state.shown or bool(show)), (*discard, *show, *release)
 
 
 def _take_floor(state: TurnState, *, owed: bool) -> Step:
     if state.answers_own or (owed and not state.cancelled):
-        return replace(state, phase=Phase.ANSWERING), (Command.ANSWER,)
+        return replace(state, phase=Phase.ANSWERING, prepared=False), (Command.ANSWER,)
     if state.verdict == "failed":
         return _end(state, "failed", Command.APOLOGISE)
     if state.cancelled:
@@ -224,7 +255,8 @@ def _ask(state: TurnState, event: AnswerWanted | ClientCancelled | Superseded) -
     if _answers(state):
         return state, (Command.STOP_ANSWER,)
     cancelled = state.cancelled or isinstance(event, ClientCancelled)
-    return replace(state, wants=False, asked=False, cancelled=cancelled), ()
+    state, discard = _discard(state)
+    return replace(state, wants=False, asked=False, cancelled=cancelled), discard
 
 
 def _close_answer(state: TurnState, status: AnswerStatus, reason: CancelReason | None) -> Step:
@@ -235,7 +267,8 @@ def _close_answer(state: TurnState, status: AnswerStatus, reason: CancelReason |
 
 def _end(state: TurnState, reason: EndReason, *commands: Command) -> Step:
     release = () if state.confirmed else (Command.RELEASE,)
-    return replace(state, phase=Phase.ENDED, reason=reason), (*release, *commands, Command.REPORT)
+    state, discard = _discard(state)
+    return replace(state, phase=Phase.ENDED, reason=reason), (*release, *discard, *commands, Command.REPORT)
 
 
 def _answers(state: TurnState) -> bool:

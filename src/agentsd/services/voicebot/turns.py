@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,11 +12,13 @@ from agentsd.core.errors import AgentsdError
 from agentsd.core.manifest.turn import Interrupt
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.core.manifest.variables import Value
+from agentsd.providers.base import LiveAgent
 from agentsd.providers.resilience.attempts import Attempts
 from agentsd.services.turn_records.record import TurnAgent
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.conversation import ConversationItem
 from agentsd.services.voicebot.events import CallEvent
+from agentsd.services.voicebot.prepared_answer import PreparedAnswer
 from agentsd.services.voicebot.turn_state import Phase, TurnState
 from agentsd.services.voicebot.utterance import Utterance
 
@@ -65,6 +68,14 @@ class CallPreferences:
             known = manifest.interruption
             fields["interrupt"] = known.model_copy(update={"enabled": enabled})
         return manifest.model_copy(update=fields)
+
+
+@dataclass(slots=True)
+class CallSetup:
+    """Choices of a call's client for its next turn."""
+
+    ref: str  # the agent
+    preferences: CallPreferences
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +128,16 @@ class CallTurn:
     resembles: bool = False  # its sound is like the agent's
     compare_ms: int = 0  # length of speech at which that is looked at again
     partials: bool = False  # the STT reports words while they are spoken
+    likely_over: bool = False  # the caller is silent, and has likely finished
+    so_far: str | None = None  # transcript of everything up to the present pause, once it is known
+    prepared: PreparedAnswer | None = None
+    discarded: list[PreparedAnswer] = field(default_factory=list)
     answer: Answer | None = None
     error: AgentsdError | None = None
     agent: TurnAgent | None = None
     attempts: Attempts = field(default_factory=Attempts)
+    live: LiveAgent | None = None  # for as long as it is leased
+    context: Context | None = None  # of its task, for tasks beside it
     task: asyncio.Task[None] | None = None
 
     @property

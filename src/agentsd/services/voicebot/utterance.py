@@ -107,16 +107,21 @@ class Utterance:
             self._pause = []
             self._parts[-1].end()
 
-    def resume(self) -> None:
-        """Begin another part, with the sound since the pause: the caller goes on."""
+    def pauses_before(self, part: int) -> bool:
+        """Return whether the caller is silent, and has said nothing after the part before ``part``."""
+        return self._pause is not None and part >= len(self._parts) and not self.ended.is_set()
+
+    def resume(self) -> bool:
+        """Begin another part, with the sound since the pause: the caller goes on. False without a pause."""
         if self._pause is None:
-            return
+            return False
         between, self._pause = self._pause, None
         part = UtterancePart()
         for pcm in between:
             part.put(pcm)
         self._parts.append(part)
         self._more.set()
+        return True
 
     def end(self) -> None:
         """Note that the caller has finished."""

@@ -1,4 +1,4 @@
-"""Turn of a chat: one request is one turn, whose record goes to the process's sinks when it ends."""
+"""Turn of a request: one is one turn, whose record goes to the process's sinks when it ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -14,19 +15,14 @@ from agentsd.core.manifest.chunks import Passage
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.resilience.attempts import Attempts, open_attempts
 from agentsd.services import chat, rag
+from agentsd.services.failures import describe_failure
 from agentsd.services.handover import follow_answer, follow_stream
 from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.turn import ToolTurn
-from agentsd.services.turn_records.record import (
-    Channel,
-    TurnAgent,
-    TurnRecord,
-    TurnTimes,
-    TurnUsage,
-    read_token_usage,
-)
+from agentsd.services.turn_records.record import Channel, TurnAgent, TurnRecord, TurnTimes, sum_usage
 from agentsd.services.voicebot.conversation import make_id
 from agentsd.web.context import TURN_SINKS
+from agentsd.web.middleware.auth import PRINCIPAL
 from agentsd.web.openai.chat_tools import make_tool_turn, read_conversation
 
 
@@ -34,7 +30,8 @@ class ChatTurn:
     """Turn of a request that is under way."""
 
     __slots__ = (
-        "_agent", "_attempts", "_began", "_channel", "_conversation", "_first", "_usage", "error", "tools",
+        "_agent", "_attempts", "_began", "_channel", "_conversation", "_first", "_sound", "_token", "error",
+        "tools",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +41,7 @@ class ChatTurn:
         conversation: str,
         attempts: Attempts,
         tools: ToolTurn | None = None,
+        token: str = "",
     ) -> None:
         self.error: BaseException | None = None
         self.tools = tools  # None: the agent has none
@@ -51,9 +49,10 @@ class ChatTurn:
         self._channel = channel
         self._conversation = conversation
         self._attempts = attempts
+        self._token = token
         self._began = perf_counter()
         self._first: float | None = None
-        self._usage: Mapping[str, Any] | None = None
+        self._sound: float | None = None
 
     @property
     def switch(self) -> HandoffSwitch | None:
@@ -75,9 +74,11 @@ class ChatTurn:
         """Note a chunk of the answer, or all of it."""
         if self._first is None:
             self._first = perf_counter()
-        usage = answer.get("usage")
-        if usage is not None:
-            self._usage = usage
+
+    def take_sound(self) -> None:
+        """Note that sound of the answer came."""
+        if self._sound is None:
+            self._sound = perf_counter()
 
     def make_record(self) -> TurnRecord:
         """Return the record of the turn, which ends now."""
@@ -87,13 +88,16 @@ class ChatTurn:
             self._conversation,
             self._channel,
             TurnAgent(agent.id, agent.slug, agent.owner, agent.version, agent.commit),
-            TurnTimes(self._began, self._began, None, self._first, None, perf_counter()),
+            TurnTimes(self._began, self._began, None, self._first, self._sound, perf_counter()),
             "answered" if error is None else "cancelled" if left else "failed",
-            TurnUsage(*read_token_usage(self._usage)),
+            sum_usage(self._attempts.meter, "embedding" if self._channel == "embeddings" else "llm"),
             self._attempts.answered,
             tuple(self._attempts.failed),
             self.tools.uses if self.tools else (),
             error=None if error is None or left else type(error).__name__,
+            failure=None if error is None else describe_failure(error),
+            token=self._token,
+            metered=tuple(self._attempts.meter.used.items()),
         )
 
 
@@ -124,12 +128,12 @@ async def complete_answer(
 
 @contextmanager
 def record_turn(
-    request: web.Request, agent: LiveAgent, channel: Channel, body: Mapping[str, Any]
+    request: web.Request, agent: LiveAgent, channel: Channel, body: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[ChatTurn]:
     """Record what happens within the context as one turn."""
     with open_attempts() as attempts:
-        tools = make_tool_turn(request, agent, body)
-        turn = ChatTurn(agent, channel, find_conversation(request, body), attempts, tools)
+        tools, token = make_tool_turn(request, agent, body), request[PRINCIPAL].actor
+        turn = ChatTurn(agent, channel, find_conversation(request, body), attempts, tools, token)
         try:
             yield turn
         except BaseException as error:

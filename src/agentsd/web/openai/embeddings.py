@@ -18,6 +18,7 @@ from agentsd.providers.options import EmbeddingOptions
 from agentsd.services.embedding import embed_texts
 from agentsd.web.http.reply import Count, make_reply
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
+from agentsd.web.openai.chat_turn import record_turn
 from agentsd.web.openai.models import ModelName, lease_model, make_agent_headers
 from agentsd.web.openai.token_table import TOKEN_COUNT, load_token_table
 
@@ -84,7 +85,8 @@ async def create_embeddings(request: web.Request) -> web.Response:
     texts = await _read_texts(wanted.input)
     packed = wanted.encoding_format == "base64"
     async with lease_model(request, wanted.model) as agent:
-        vectors = await embed_texts(agent, texts, EmbeddingOptions(wanted.dimensions))
+        with record_turn(request, agent, "embeddings"):
+            vectors = await embed_texts(agent, texts, EmbeddingOptions(wanted.dimensions))
         tokens = getattr(vectors, "tokens", None) or 0
         rows = [
             EmbeddingRow(index, pack_vector(vector) if packed else list(vector))

@@ -35,6 +35,7 @@ from agentsd.web.http.request_id import get_request_id
 from agentsd.web.http.sse import SSE_HEADERS, write_frame
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.middleware.request import cut_connection, log_unexpected_error
+from agentsd.web.openai.chat_turn import ChatTurn, record_turn
 from agentsd.web.openai.models import ModelName, lease_model, make_agent_headers
 
 TEXT_MAX = 16_384
@@ -107,8 +108,11 @@ async def synthesize_speech(request: web.Request) -> web.StreamResponse:
     _check_format(wish.form)
     async with lease_model(request, wish.model) as agent:
         _check_overrides(agent, wish)
-        with request.app[WEB_METRICS].streams.labels("speech").track_inprogress():
-            return await _stream_speech(request, agent, wish)
+        with (
+            request.app[WEB_METRICS].streams.labels("speech").track_inprogress(),
+            record_turn(request, agent, "speech") as turn,
+        ):
+            return await _stream_speech(request, agent, wish, turn)
 
 
 def _check_overrides(agent: LiveAgent, wish: SpeechRequest) -> None:
@@ -124,12 +128,15 @@ def _check_format(form: SpeechFormat) -> None:
         raise bad_request(f"this server cannot encode {form.name}", hint=hint, param="response_format")
 
 
-async def _stream_speech(request: web.Request, agent: LiveAgent, wish: SpeechRequest) -> web.StreamResponse:
+async def _stream_speech(
+    request: web.Request, agent: LiveAgent, wish: SpeechRequest, turn: ChatTurn
+) -> web.StreamResponse:
     spoken = speak_text(agent, wish.input, wish.options)
     rate = wish.rate or spoken.sample_rate
     encoded = encode_stream(_resample_speech(spoken, rate), wish.form, rate)
     async with aclosing(_make_events(encoded) if wish.sse else encoded) as frames:
         first = await anext(frames, b"")  # before the first sound, an error is an HTTP status
+        turn.take_sound()
         response = web.StreamResponse(headers=_make_headers(agent, wish, rate))
         await response.prepare(request)
         try:
@@ -139,6 +146,7 @@ async def _stream_speech(request: web.Request, agent: LiveAgent, wish: SpeechReq
         except ConnectionError:
             raise  # the client disconnected
         except Exception as error:
+            turn.error = error
             await _report_failure(request, response, error, sse=wish.sse)
         await response.write_eof()
         return response

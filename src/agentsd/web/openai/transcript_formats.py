@@ -34,10 +34,18 @@ class Word(TypedDict):
     end: float
 
 
+class TranscriptionUsage(TypedDict):
+    """Length of what was transcribed."""
+
+    type: Literal["duration"]
+    seconds: float
+
+
 class Transcription(TypedDict):
     """Transcript. `verbose_json` adds fields."""
 
     text: str
+    usage: NotRequired[TranscriptionUsage]
     task: NotRequired[Task]
     language: NotRequired[str]
     duration: NotRequired[Annotated[float, Field(ge=0, description="Seconds.")]]

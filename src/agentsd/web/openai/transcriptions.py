@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from agentsd.audio.wav import Sound
 from agentsd.core.errors import OptionRefused
-from agentsd.providers.base import STT, LiveAgent, Transcript
+from agentsd.providers.base import LiveAgent, Transcript
 from agentsd.providers.options import ListeningOptions
 from agentsd.services.overrides import OverridePolicy, refuse_override
 from agentsd.services.transcription import find_recogniser, stream_transcripts, transcribe_sound
@@ -31,6 +31,7 @@ from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import bad_request
 from agentsd.web.http.reply import make_reply
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
+from agentsd.web.openai.chat_turn import record_turn
 from agentsd.web.openai.models import lease_model, make_agent_headers
 from agentsd.web.openai.transcript_formats import (
     GRANULARITIES,
@@ -41,6 +42,7 @@ from agentsd.web.openai.transcript_formats import (
     Task,
     TranscriptFormat,
     Transcription,
+    TranscriptionUsage,
     make_srt,
     make_verbose,
     make_vtt,
@@ -124,10 +126,15 @@ async def _answer(request: web.Request, *, translate: bool) -> web.StreamRespons
         stt = find_recogniser(agent, wish.options)
         limits = request.app[APP_CONTEXT].recordings
         sound = await decode_upload(upload, stt.sample_rate, limits, get_memory_hold(request))
-        if wish.stream:
-            return await _stream_transcript(request, agent, stt, sound, partials=wish.partials)
-        parts = await transcribe_sound(stt, sound)
-        return _make_reply(agent, sound, parts, wish)
+        with record_turn(request, agent, "transcription") as turn:
+            if wish.stream:
+                events = _make_transcript_events(
+                    stream_transcripts(stt, sound), sound, partials=wish.partials
+                )
+                return await send_answer(request, agent, events, TRANSCRIPT_FRAMES, turn)
+            parts = await transcribe_sound(stt, sound)
+            turn.take({})
+            return _make_reply(agent, sound, parts, wish)
 
 
 def parse_transcription_request(upload: AudioUpload, *, translate: bool) -> TranscriptionRequest:
@@ -202,23 +209,21 @@ def _make_reply(
         return web.Response(text=make_text(found), content_type=kind, charset="utf-8", headers=headers)
     verbose = wish.form == "verbose_json"
     reply: Transcription = make_verbose(found, wish.granularities) if verbose else {"text": found.text}
-    return make_reply(reply, headers=headers)
+    return make_reply({**reply, "usage": make_usage(sound)}, headers=headers)
+
+
+def make_usage(sound: Sound) -> TranscriptionUsage:
+    """Return the usage of one recording, which is paid by its length."""
+    return {"type": "duration", "seconds": round(sound.seconds, 3)}
 
 
 _TEXT_FORMATS = {"text": lambda found: found.text + "\n", "srt": make_srt, "vtt": make_vtt}
 
 
-async def _stream_transcript(
-    request: web.Request, agent: LiveAgent, stt: STT, sound: Sound, *, partials: bool
-) -> web.StreamResponse:
-    """Stream server-sent events ``transcript.text.delta`` and ``.done``: final text as it is recognised."""
-    events = _make_transcript_events(stream_transcripts(stt, sound), partials=partials)
-    return await send_answer(request, agent, events, TRANSCRIPT_FRAMES)
-
-
 async def _make_transcript_events(
-    parts: AsyncGenerator[Transcript, None], *, partials: bool
+    parts: AsyncGenerator[Transcript, None], sound: Sound, *, partials: bool
 ) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield the events ``transcript.text.delta`` and ``.done``: final text as it is recognised."""
     text = ""
     async with aclosing(parts):
         async for part in parts:
@@ -228,4 +233,4 @@ async def _make_transcript_events(
                 yield {"type": "transcript.text.delta", "delta": said}
             elif partials:
                 yield {"type": "transcript.text.partial", "text": text + said}
-    yield {"type": "transcript.text.done", "text": text}
+    yield {"type": "transcript.text.done", "text": text, "usage": make_usage(sound)}

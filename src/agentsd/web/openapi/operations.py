@@ -39,8 +39,10 @@ from agentsd.web.rest.plan import NoPlanReply, PlanReply
 from agentsd.web.rest.providers import ProvidersReply
 from agentsd.web.rest.session import SessionReply, SignedOutReply
 from agentsd.web.rest.sync import SyncReply
+from agentsd.web.rest.usage import UsageReply
 from agentsd.web.rest.users import NewToken, UserPage, WrittenUser
 from agentsd.web.rest.write_result import UnservedAgent, WrittenAgent
+from agentsd.web.views.activity import ActivityReply
 from agentsd.web.views.agent import AgentReply
 
 _ANYTHING: Schema = {"type": "object"}
@@ -135,6 +137,11 @@ _AGENTS = (
         "getAgent", "GET /api/agents/{agent}", "One agent",
         _reply("The agent.", AgentReply, _CACHED, _FOLLOW_UPS), _UNCHANGED, errors=(404, 503),
         description="`current` may be the built-in agent, which has no file."),
+    _define(
+        "getActivity", "GET /api/agents/{agent}/activity", "What an agent did: turns, failures and times",
+        _reply("The activity.", ActivityReply), parameters=(given.ACTIVITY_RANGE,), errors=(400, 404, 503),
+        description="Of all replicas, by the minute; `last_errors` and `status` name the field to edit.",
+        query="?range=24h"),
     _define(
         "listValues", "GET /api/agents/{agent}/values", "Values of an agent's files, with their places",
         _reply("The page.", ValuePage, (*_CACHED, "Link"),
@@ -320,6 +327,12 @@ _SERVICE = (
         description="Admins see all entries; others those on agents of their own owner. The newest 100,000 "
         "writes are kept, and as many refusals, for 400 days at most.",
         parameters=(*given.AUDIT_FILTERS, *given.make_page(LIMIT_DEFAULT, LIMIT_MAX)), errors=(400, 503)),
+    _define(
+        "getUsage", "GET /api/usage", "What was consumed, and what it cost",
+        Reply(200, "The usage.", (MediaType(UsageReply), MediaType(given.TEXT, "text/csv"))),
+        description="Admins see all owners, others what was asked of their own owner's agents. Tokens are "
+        "the vendors' own numbers; prices are of the manifest, of the server, or of the price library.",
+        parameters=given.USAGE, errors=(400, 503), query="?by=agent,day"),
     _define(
         "renderMarkdown", "POST /api/markdown", "Markdown as a tree of harmless elements",
         _reply("The tree.", MarkdownReply),

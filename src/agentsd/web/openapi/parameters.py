@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentsd.core.ledger.status import STATUS_WORDS
 from agentsd.core.names import SLUG_MAX
+from agentsd.store.ledger.usage import USAGE_DIMENSIONS
 from agentsd.web.openai.responses.endpoint import ITEM_ORDERS, ITEMS_DEFAULT, ITEMS_MAX
 from agentsd.web.openai.transcript_formats import TRANSCRIPT_FORMATS
 from agentsd.web.openapi.model import Parameter, Schema
 from agentsd.web.rest.users import NAME_PATTERN
+from agentsd.web.views.activity import RANGES
 from agentsd.web.views.pagination import LIMIT_DEFAULT, LIMIT_MAX, TEXT_MAX, VIEWS
 from agentsd.web.views.sort_order import CONDITION_SEVERITY, SORTS
 
@@ -101,10 +104,13 @@ AGENT_FILTERS = (
         "groq.com",
     ),
     _make_query("condition", "Only agents in this condition.", _make_choice(*CONDITION_SEVERITY)),
+    _make_query("status", "Only agents with this status.", _make_choice(*STATUS_WORDS), "Failing"),
+    _make_query("refused", "With refused files that never became an agent; with `view=summary`.", _FLAG),
     _make_query(
         "sort",
         "The sort key; `-` reverses the order. Conditions are ordered `Ready`, `Suspended`, `Degraded`, "
-        "`Invalid`. A cursor is valid in its own order only.",
+        "`Invalid`; statuses `Ready`, `Untested`, `Suspended`, `File refused`, `Failing`. A cursor is valid "
+        "in its own order only.",
         _make_choice(*SORTS, default="slug"),
         "-updated_at",
     ),
@@ -113,6 +119,21 @@ AGENT_FILTERS = (
         "`summary`: without the manifests' texts and settings.",
         _make_choice(*VIEWS, default="full"),
     ),
+)
+ACTIVITY_RANGE = _make_query("range", "How far back.", _make_choice(*RANGES, default="24h"))
+_DAY: Schema = {"type": "string", "format": "date"}
+USAGE = (
+    _make_query(
+        "by",
+        f"What to group by, by commas: {', '.join(USAGE_DIMENSIONS)}.",
+        {"type": "string", "default": "agent", "pattern": "^[a-z]+(,[a-z]+)*$"},
+        "agent,day",
+    ),
+    _make_query("from", "The first day, in UTC; 29 days before the last where absent.", _DAY, "2026-11-01"),
+    _make_query("to", "The last day; today where absent.", _DAY, "2026-11-30"),
+    _make_query("owner", "Only agents of this owner.", _SHORT),
+    _make_query("agent", "Only the agent of this slug; `~` replaces `/`.", _SHORT),
+    _make_query("format", "JSON, or a table for spreadsheets.", _make_choice("json", "csv", default="json")),
 )
 INPUT_ITEMS = (
     _make_query(

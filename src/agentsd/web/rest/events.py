@@ -2,10 +2,10 @@
 
     id: 42-9f3c1a2b            version and stamp; a client that reconnects sends it as Last-Event-ID
     event: changed             these agents were created, replaced, renamed or removed
-    event: condition           conditions of these agents, or of the manifest ``condition``, changed
+    event: condition           these agents' conditions or statuses, or the manifest ``condition``, changed
     event: run                 a sync was recorded
     event: resync              too much, or something unknown, has changed: read everything again
-    data: {"version": 42, "slugs": ["acme/sales"]}
+    data: {"version": 42, "slugs": ["acme/sales"], "statuses": {"acme/sales": "Failing"}}
 
 The first event is ``hello``, or ``resync`` for a client that reconnects with another version's id.
 Clients receive events of visible agents only; when a token ends, its streams end. A comment
@@ -27,10 +27,11 @@ from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.agents.snapshot import Snapshot
 from agentsd.runtime.follower.run_feed import RunEvent, RunFeed
 from agentsd.web.agent_lookup import get_principal
-from agentsd.web.context import APP_CONTEXT, CLOSING, WEB_METRICS
+from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, CLOSING, WEB_METRICS
 from agentsd.web.http.json import to_json
 from agentsd.web.http.sse import SSE_HEADERS, encode_event, write_frame
 from agentsd.web.views.run_events import make_run_event_frame
+from agentsd.web.views.statuses import AgentStatuses
 
 HEARTBEAT_SECONDS = 15.0
 _HEARTBEAT_FRAME = b": heartbeat\n\n"
@@ -53,7 +54,9 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             last_id = request.headers.get("Last-Event-ID")
             parts = app[APP_CONTEXT]
             async with aclosing(
-                make_event_frames(parts.registry, parts.timeline, principal.scope, over, last_id)
+                make_event_frames(
+                    parts.registry, parts.timeline, principal.scope, over, last_id, app[AGENT_VIEWS].statuses
+                )
             ) as sent:
                 async for frame in sent:
                     if not book.valid(principal):
@@ -85,6 +88,7 @@ async def make_event_frames(
     owner: str | None,
     over: asyncio.Future[None],
     last_id: str | None,
+    statuses: AgentStatuses | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the frames of a stream. ``owner`` None: of all agents.
 
@@ -107,7 +111,7 @@ async def make_event_frames(
                     told = change.result()
                     if told is None:  # the registry closed
                         return
-                    yield _make_change_frame(told, registry.snapshot)
+                    yield _make_change_frame(told, registry.snapshot, statuses or AgentStatuses())
                     change = asyncio.ensure_future(anext(changes, None))
                 elif happening.done():
                     frame = make_run_event_frame(happening.result(), registry.snapshot.version, owner)
@@ -133,10 +137,11 @@ def _make_greeting(snapshot: Snapshot, last_id: str | None) -> bytes:
     return encode_event(name, to_json({"version": snapshot.version, "slugs": []}), id=ours)
 
 
-def _make_change_frame(told: ChangeEvent, snapshot: Snapshot) -> bytes:
-    return encode_event(
-        told.kind, to_json({"version": told.version, "slugs": told.slugs}), id=_make_event_id(snapshot)
-    )
+def _make_change_frame(told: ChangeEvent, snapshot: Snapshot, statuses: AgentStatuses) -> bytes:
+    entries = ((slug, snapshot.entries.get(slug)) for slug in told.slugs)
+    words = {slug: statuses.of(entry).word for slug, entry in entries if entry is not None}
+    body = {"version": told.version, "slugs": told.slugs, "statuses": words}
+    return encode_event(told.kind, to_json(body), id=_make_event_id(snapshot))
 
 
 def _make_event_id(snapshot: Snapshot) -> str:

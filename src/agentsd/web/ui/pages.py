@@ -68,6 +68,7 @@ PAGES = (
     Page("voice", "Voicebot", "Voicebot"),
     Page("speech", "Text to speech", "Text to speech"),
     Page("transcription", "Speech to text", "Speech to text"),
+    Page("usage", "Usage", "Usage"),
     Page("sync", "Sync", "Sync"),
     Page("users", "Users and tokens", "Users"),
 )

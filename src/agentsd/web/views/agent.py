@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import Field
 
 from agentsd.core.errors import InvalidManifests
+from agentsd.core.ledger.status import AgentStatus
 from agentsd.core.manifest.agent import SECTIONS, AgentRow
 from agentsd.core.manifest.layers import merge_stored_layers
 from agentsd.core.masker import Masker
@@ -20,6 +21,7 @@ from agentsd.providers.base import LiveAgent
 from agentsd.runtime.agents.snapshot import AgentCondition
 from agentsd.store.queries.agents import Revision
 from agentsd.web.http.reply import Count
+from agentsd.web.views.statuses import StatusReply
 
 _TEXT_FIELDS = ("description", "system_prompt", "greeting")
 _OPTIONAL_FIELDS = ("system_prompt_file", "language")
@@ -116,6 +118,7 @@ class AgentState:
     """State of an agent in this process."""
 
     condition: ConditionReply
+    status: StatusReply
     serving_version: Annotated[
         Count | None, Field(description="The version that is served; null where none can be.")
     ]
@@ -127,9 +130,13 @@ class AgentReply(AgentState, AgentHead):
 
 
 @dataclass(frozen=True)
-class AgentSummary(AgentIdentity):
-    """Agent as `view=summary` lists it."""
+class AgentSummary:
+    """Agent as `view=summary` lists it, or a refused file that never became one."""
 
+    id: Annotated[UUID | None, Field(description="Null for a refused file that never became an agent.")]
+    user: Annotated[str, Field(description="The owner.")]
+    slug: str
+    name: str
     description: str
     is_default: bool
     is_active: bool
@@ -140,6 +147,7 @@ class AgentSummary(AgentIdentity):
     source: str
     updated_at: datetime | None
     condition: ConditionReply
+    status: StatusReply
     providers: Annotated[Mapping[str, str], Field(description="Vendors by section.")]
     lacks: Lacks
 
@@ -167,9 +175,9 @@ def make_agent_head(
     )
 
 
-def make_agent_state(condition: AgentCondition, good: AgentRow | None) -> AgentState:
+def make_agent_state(condition: AgentCondition, good: AgentRow | None, status: AgentStatus) -> AgentState:
     """Return the part of a reply that changes without a new version. ``good``: the row that is served."""
-    return AgentState(ConditionReply.of(condition), good.version if good else None)
+    return AgentState(ConditionReply.of(condition), StatusReply.of(status), good.version if good else None)
 
 
 def make_agent_summary(
@@ -181,7 +189,7 @@ def make_agent_summary(
 ) -> AgentSummary:
     """Return one agent as in a list. ``description`` and ``providers`` (kind → vendor) are masked."""
     return AgentSummary(
-        id=row.id,
+        id=row.id if row.version else None,
         user=row.owner,
         slug=row.slug,
         name=row.name,
@@ -195,6 +203,7 @@ def make_agent_summary(
         source=row.source,
         updated_at=row.updated_at,
         condition=state.condition,
+        status=state.status,
         providers=providers,
         lacks=lacks,
     )
@@ -222,6 +231,7 @@ def make_fallback_reply(agent: LiveAgent) -> AgentReply:
         updated_at=None,
         lacks=(),
         condition=ConditionReply("Ready", "BuiltIn", "", None),
+        status=StatusReply.of(AgentStatus("Ready")),
         serving_version=agent.version,
         **document | texts,
     )

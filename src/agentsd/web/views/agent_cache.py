@@ -1,7 +1,7 @@
 """Cache of rendered agents: bytes and ETags, so that a read needs no parsing and no encoding.
 
-A view depends on an agent's row, which never changes, and on its condition, which may; so the long
-part is kept by row and the short tail is renewed when the entry's condition is another object.
+A view depends on an agent's row, which never changes, and on its condition and status, which may; so the
+long part is kept by row and the short tail is renewed when one of these is another object.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from multidict import CIMultiDict
 
+from agentsd.core.ledger.status import AgentStatus
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.core.masker import Masker
 from agentsd.core.trust.rules import DestinationsOf
@@ -30,6 +31,7 @@ from agentsd.web.views.agent import (
     make_agent_state,
     make_agent_summary,
 )
+from agentsd.web.views.statuses import AgentStatuses, find_refusal, is_refused_file
 
 CACHE_BYTES_MAX = 64 << 20
 VENDORS_MAX = 200_000
@@ -44,6 +46,7 @@ class RenderedAgent:
     row: AgentRow
     condition: AgentCondition
     good: AgentRow | None
+    status: AgentStatus
     head: bytes  # the JSON without the condition and the closing brace
     body: bytes
     etag: str
@@ -55,7 +58,7 @@ class RenderedAgent:
     @cached_property
     def summary(self) -> bytes:
         """Return the list item as JSON."""
-        state = make_agent_state(self.condition, self.good)
+        state = make_agent_state(self.condition, self.good, self.status)
         return to_json(make_agent_summary(self.row, state, self.description, self.providers, self.lacks))
 
 
@@ -63,9 +66,14 @@ class AgentViewCache:
     """Renderer of agents with a cache of up to ``CACHE_BYTES_MAX`` bytes, which evicts the oldest first."""
 
     def __init__(
-        self, masker: Masker, destinations: DestinationsOf, list_missing: ListMissing = lambda *_: ()
+        self,
+        masker: Masker,
+        destinations: DestinationsOf,
+        list_missing: ListMissing = lambda *_: (),
+        statuses: AgentStatuses | None = None,
     ) -> None:
         self.masker = masker
+        self.statuses = statuses or AgentStatuses()
         self._list_missing = list_missing
         self.destinations = destinations
         self._used = 0
@@ -75,17 +83,27 @@ class AgentViewCache:
 
     def of(self, entry: SnapshotEntry) -> RenderedAgent:
         """Return the current rendering of ``entry``."""
-        kept = self._kept.get(entry.row.slug)
+        kept, status = self._kept.get(entry.row.slug), self.statuses.of(entry)
         if kept is not None and kept.row is not entry.row:
             kept = None
-        if kept is not None and kept.condition is entry.condition and kept.good is entry.good:
+        if (
+            kept is not None
+            and kept.condition is entry.condition
+            and kept.good is entry.good
+            and kept.status is status
+        ):
             return kept
-        rendered = self._render(entry, kept)
+        rendered = self._render(entry, kept, status)
         self._keep(rendered)
         return rendered
 
     def summary(self, entry: SnapshotEntry) -> bytes:
-        """Return the list item of ``entry`` as JSON."""
+        """Return the list item of ``entry`` as JSON; of a refused file, too."""
+        if is_refused_file(entry):
+            status = AgentStatus("File refused", find_refusal(entry, {}))
+            return to_json(
+                make_agent_summary(entry.row, make_agent_state(entry.condition, None, status), "", {}, ())
+            )
         return self.of(entry).summary
 
     def names_provider(self, entry: SnapshotEntry, provider: str) -> bool:
@@ -110,7 +128,9 @@ class AgentViewCache:
         self._vendors[row.id] = row.digest, vendors
         return vendors
 
-    def _render(self, entry: SnapshotEntry, previous: RenderedAgent | None) -> RenderedAgent:
+    def _render(
+        self, entry: SnapshotEntry, previous: RenderedAgent | None, status: AgentStatus
+    ) -> RenderedAgent:
         row, condition, good = entry.row, entry.condition, entry.good
         if previous is None:
             document = load_document(row, self.destinations)
@@ -121,10 +141,11 @@ class AgentViewCache:
         else:
             head, description = previous.head, previous.description
             providers, lacks = previous.providers, previous.lacks
-        body = head + b"," + to_json(make_agent_state(condition, good))[1:]
+        body = head + b"," + to_json(make_agent_state(condition, good, status))[1:]
         etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
+        headers = make_cache_headers(etag)
         return RenderedAgent(
-            row, condition, good, head, body, etag, make_cache_headers(etag), description, providers, lacks
+            row, condition, good, status, head, body, etag, headers, description, providers, lacks
         )
 
     def _keep(self, rendered: RenderedAgent) -> None:

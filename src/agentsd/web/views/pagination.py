@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 from multidict import MultiMapping
 from pydantic import Field
 
+from agentsd.core.ledger.status import STATUS_WORDS
 from agentsd.core.violations import suggest_word
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.views.sort_order import CONDITION_SEVERITY, SLUG_ORDER, SORTS, Key, ListPlace, SortOrder
@@ -28,10 +29,10 @@ from agentsd.web.views.sort_order import CONDITION_SEVERITY, SLUG_ORDER, SORTS, 
 LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100
 TEXT_MAX = 200
-FILTERS = ("owner", "q", "active", "provider", "condition")
+FILTERS = ("owner", "q", "active", "provider", "condition", "status")
 VIEWS: tuple[Literal["full", "summary"], ...] = ("full", "summary")
 _PAGE_NAMES = ("limit", "cursor")
-_KNOWN_NAMES = (*FILTERS, "sort", "view", *_PAGE_NAMES)
+_KNOWN_NAMES = (*FILTERS, "refused", "sort", "view", *_PAGE_NAMES)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _BY_SLUG, _BY_KEY, _BY_NAME = "1:", "2:", "3:"  # versions of the cursor format
 _DIGITS = re.compile(r"[0-9]{1,6}")
@@ -67,6 +68,8 @@ class ListQuery:
     active: bool | None = None
     provider: str | None = None  # "groq.com", of any kind
     condition: str | None = None  # its type
+    status: str | None = None  # its word
+    refused: bool = False  # with refused files that never became an agent
     order: SortOrder = SLUG_ORDER
     view: Literal["full", "summary"] = "full"
     limit: int = LIMIT_DEFAULT
@@ -119,11 +122,20 @@ def parse_query(query: Mapping[str, str], names: Sequence[str]) -> ListQuery:
         active=parse_boolean(query, "active"),
         provider=_get_text(query, "provider"),
         condition=parse_choice(query, "condition", CONDITION_SEVERITY),
+        status=parse_choice(query, "status", STATUS_WORDS),
+        refused=_parse_refused(query),
         order=order,
         view=parse_choice(query, "view", VIEWS) or "full",
         limit=parse_limit(query.get("limit")),
         after=decode_cursor(query["cursor"], order) if "cursor" in query else None,
     )
+
+
+def _parse_refused(query: Mapping[str, str]) -> bool:
+    refused = parse_boolean(query, "refused") or False
+    if refused and query.get("view") != "summary":
+        raise bad_request("refused files have no full view", hint="ask for view=summary", param="refused")
+    return refused
 
 
 def check_names(names: Sequence[str], known: Sequence[str]) -> None:

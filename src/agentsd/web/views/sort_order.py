@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from agentsd.runtime.agents.snapshot import SnapshotEntry
+from agentsd.core.ledger.status import STATUS_WORDS, AgentStatus
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 
 Key: TypeAlias = str | int
 ListPlace: TypeAlias = tuple[Key, str]
@@ -22,12 +24,50 @@ CONDITION_SEVERITY = ("Ready", "Suspended", "Degraded", "Invalid")
 _SEVERITY_RANKS = {name: rank for rank, name in enumerate(CONDITION_SEVERITY)}
 
 
+_STATUS_RANKS = {name: rank for rank, name in enumerate(STATUS_WORDS)}
+
+
+class Sortable(Protocol):
+    """Entry of a list that is ordered."""
+
+    @property
+    def row(self) -> AgentRow:
+        """Return the row of the agent."""
+
+    @property
+    def condition(self) -> AgentCondition:
+        """Return the condition of the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAgent:
+    """Agent with its status, for a list that is ordered by it."""
+
+    entry: SnapshotEntry
+    status: AgentStatus
+
+    @property
+    def row(self) -> AgentRow:
+        """Return the row of the agent."""
+        return self.entry.row
+
+    @property
+    def condition(self) -> AgentCondition:
+        """Return the condition of the agent."""
+        return self.entry.condition
+
+
+def _rank_status(agent: Sortable) -> int:
+    """Return the severity of a status; 0 of an agent that was listed without."""
+    return _STATUS_RANKS[agent.status.word] if isinstance(agent, ListedAgent) else 0
+
+
 @dataclass(frozen=True, slots=True)
 class SortKey:
     """Sort key. ``key`` returns an entry's key of the type ``kind``, for every agent: keep it cheap."""
 
     kind: type[Key]
-    key: Callable[[SnapshotEntry], Key]
+    key: Callable[[Sortable], Key]
 
 
 SORT_KEYS = {
@@ -36,6 +76,7 @@ SORT_KEYS = {
     "version": SortKey(int, lambda entry: entry.row.version),
     "updated_at": SortKey(int, lambda entry: round(entry.row.updated_at.timestamp() * 1_000_000)),
     "condition": SortKey(int, lambda entry: _SEVERITY_RANKS[entry.condition.type]),
+    "status": SortKey(int, _rank_status),
 }
 SORTS = (*SORT_KEYS, *(f"-{name}" for name in SORT_KEYS))
 """Values of ``sort``; ``-`` reverses the order."""
@@ -61,7 +102,7 @@ class SortOrder:
         """Return the type of the keys."""
         return SORT_KEYS[self.name].kind
 
-    def place(self, entry: SnapshotEntry) -> ListPlace:
+    def place(self, entry: Sortable) -> ListPlace:
         """Return the place of ``entry``."""
         return SORT_KEYS[self.name].key(entry), entry.row.slug
 
@@ -89,7 +130,7 @@ class PagePicker:
         self._limit = limit
         self._best: list[ListPlace] = []
 
-    def add(self, entries: Iterable[SnapshotEntry]) -> None:
+    def add(self, entries: Iterable[Sortable]) -> None:
         """Add more of the list. All entries have to come in the order of slugs."""
         order, after = self._order, self._after
         places = [order.place(entry) for entry in entries]

@@ -39,7 +39,12 @@ REDACTED_MESSAGE = (
 
 def redact_message(code: str, message: str) -> str:
     """Return ``message`` for readers other than admins. ``code`` is that of a violation or a condition."""
-    return REDACTED_MESSAGE if _normalize_code(code) in _CROSS_FILE_CODES else message
+    return REDACTED_MESSAGE if is_cross_file(code) else message
+
+
+def is_cross_file(code: str) -> bool:
+    """Return whether the text of a violation or a condition may name another owner or its files."""
+    return _normalize_code(code) in _CROSS_FILE_CODES
 
 
 def filter_violations(violations: Iterable[Violation], owner: str) -> list[Violation]:

@@ -45,7 +45,8 @@ async def test_each_turn_is_reported_to_who_asks(bot: Stack, voices: Vendors) ->
         await line.send("response.create", event_id="next")
         response = await line.done()
         turn = await report(line)
-        assert (turn["reason"], turn["error"]) == ("failed", "ProviderAuthError")
+        assert turn["reason"] == "failed"
+        assert str(turn["error"]).startswith("Provider")
         assert (turn["response_id"], turn["client_event_id"]) == (response["id"], "next")
         said = json.dumps([event["turn"] for event in line.of(DONE)])
         assert "secret" not in said

@@ -12,7 +12,7 @@ import pytest
 from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault
 from tests.web.conftest import Stack
-from tests.web.voices import Vendors, call, settled, vendors
+from tests.web.voices import Vendors, call, settled, vendors, voiced
 
 RATE = 24_000
 SORRY = "Sorry, say that again."
@@ -284,6 +284,40 @@ async def test_a_stalled_model_gives_way_to_its_fallback(stack: Stack, voices: V
             response = await line.done()
         assert response["status"] == "completed"
         assert line.text(response["id"]).startswith("I am two.")
+
+
+@pytest.mark.parametrize("slow", ["voice", "model"])
+async def test_a_silent_voice_gives_way_to_its_fallback(stack: Stack, voices: Vendors, slow: str) -> None:
+    """``first_sound_seconds`` after the first sentence another is asked; a slow model is not its fault."""
+    async with vendors() as other:
+        urls = [one.tts.ws_url + one.tts.path for one in (voices, other)]
+        first, second = ({"provider": "kokoro.local", "url": url} for url in urls)
+        turn = {"timeouts": {"first_sound_seconds": 0.3}}
+        await serve(stack, voices, tts={**first, "fallback": [second]}, turn=turn)
+        if slow == "voice":
+            voices.tts.fault = Fault.SILENT
+        else:
+            voices.llm.delay = 0.15
+        async with call(stack, "a") as line:
+            await line.write("Hi.")
+            response = await line.done()
+            assert response["status"] == "completed"
+            assert line.sound(response["id"]) == voiced("I am one.") + voiced("You said Hi.")
+        assert bool(other.tts.requests) == (slow == "voice")
+
+
+async def test_a_voice_that_stays_silent_is_a_failure(stack: Stack, voices: Vendors) -> None:
+    """No fallback: the answer fails in ``first_sound_seconds``, not in a minute; the call goes on."""
+    tts = {"provider": "kokoro.local", "url": voices.tts.ws_url + voices.tts.path}
+    await serve(stack, voices, tts=tts, turn={"timeouts": {"first_sound_seconds": 0.2}})
+    voices.tts.fault, voices.tts.times = Fault.SILENT, 1
+    async with call(stack, "a") as line:
+        await line.write("Hi.")
+        response = await line.done()
+        assert response["status"] == "failed"
+        assert "0.2 s" in response["status_details"]["error"]["message"]
+        await line.write("Again.")
+        assert (await line.done())["status"] == "completed"
 
 
 async def test_a_greeting_is_heard_in_the_clients_format(stack: Stack, voices: Vendors) -> None:

@@ -37,7 +37,7 @@ async def test_pages_follow_each_other_by_link(stack: Stack) -> None:
 
 SUMMARY = {
     "id", "user", "slug", "name", "description", "is_default", "is_active", "version", "serving_version",
-    "commit", "path", "source", "updated_at", "condition", "providers", "lacks",
+    "commit", "path", "source", "updated_at", "condition", "status", "providers", "lacks",
 }  # fmt: skip
 
 

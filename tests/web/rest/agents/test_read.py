@@ -12,7 +12,8 @@ from tests.web.conftest import CANARY, Stack, echo, vendor_manifest
 FIELDS = {
     "id", "user", "slug", "name", "description", "system_prompt", "is_default", "is_active",
     "llm_provider_config", "tts_provider_config", "stt_provider_config", "rag_config", "digest",
-    "version", "source", "path", "commit", "created_at", "updated_at", "condition", "serving_version",
+    "version", "source", "path", "commit", "created_at", "updated_at", "condition", "status",
+    "serving_version",
     "system_prompt_file", "greeting", "language", "turn", "checks", "embedding_provider_config",
     "lacks", "on_error", "tools", "tool_rounds", "variables", "overrides", "handoff",
 }  # fmt: skip

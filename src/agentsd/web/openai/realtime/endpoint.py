@@ -26,11 +26,11 @@ from agentsd.services.handover import announce_handoff
 from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.voicebot import events as ev
+from agentsd.services.voicebot.answer_maker import ChatFunction
 from agentsd.services.voicebot.call import Call, open_call
 from agentsd.services.voicebot.conversation import make_id
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.streams import TaskGroup
-from agentsd.services.voicebot.turn_runner import ChatFunction
 from agentsd.services.voicebot.turns import CallRefused
 from agentsd.web.agent_lookup import get_principal, make_lease_ref, make_scoped_leases
 from agentsd.web.context import APP_CONTEXT, CLOSING, TURN_SINKS, AppContext
@@ -46,6 +46,7 @@ from agentsd.web.openai.realtime.idle_timer import IdleTimer
 from agentsd.web.openai.realtime.items import Frame
 from agentsd.web.openai.realtime.server_events import ServerEvents, make_error_frame
 from agentsd.web.openai.realtime.session import TURN_REPORTS, RealtimeSession, SessionKind
+from agentsd.web.openai.realtime.turn_report import REPORTS
 
 SUBPROTOCOL = "realtime"
 HEARTBEAT_SECONDS = 20.0
@@ -106,7 +107,7 @@ async def handle_realtime(request: web.Request) -> web.StreamResponse:
                 preferences=session.preferences(),
                 metrics=metrics,
                 talk=_make_talk(parts, make_scoped_leases(request)),
-                sinks=request.app[TURN_SINKS],
+                sinks=request.app[TURN_SINKS].of_token(principal.actor),
             ) as call:
                 await socket.prepare(request)
                 commands = ClientEvents(call, session, lambda model: _resolve_model(request, model))
@@ -289,7 +290,7 @@ class RealtimeConnection:
             if isinstance(event, ev.AgentServes):
                 await self._send({"type": "session.updated", "session": self._commands.view()})
             self._idle_timer.take(event)
-            if isinstance(event, ev.TurnEnded) and TURN_REPORTS not in self._commands.session.include:
+            if isinstance(event, REPORTS) and TURN_REPORTS not in self._commands.session.include:
                 continue
             for frame in self._frames.of(event):
                 await self._send(frame)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+from agentsd.audio.pcm import BadAudio, decode_base64_audio
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, Role, make_id
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.openai.realtime.fields import RealtimeModel, parse_model, refuse_value
@@ -146,11 +145,9 @@ _PARSERS: Mapping[str, Callable[[Mapping[str, Any], str, str, Conversation], Par
 
 def decode_base64(text: object, param: str) -> bytes:
     """Return bytes. Raise ``Problem``."""
-    if not isinstance(text, str):
-        raise bad_request(f"{param} must be base64", param=param)
     try:
-        return b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return decode_base64_audio(text)
+    except BadAudio:
         raise bad_request(f"{param} must be base64", param=param) from None
 
 

@@ -18,7 +18,7 @@ from agentsd.web.http.problem import Problem, from_error
 from agentsd.web.openai.realtime.items import Frame, make_item
 from agentsd.web.openai.realtime.response_request import ResponseEcho
 from agentsd.web.openai.realtime.session import AudioFormat
-from agentsd.web.openai.realtime.turn_report import make_turn_frame
+from agentsd.web.openai.realtime.turn_report import make_report_frame
 
 
 def make_error_frame(problem: Problem, event_id: str | None = None) -> Frame:
@@ -60,8 +60,8 @@ class ServerEvents:
                 yield make_error_frame(from_error(event.error), asked)
             case ev.EmbedderNote():
                 yield dict(event.value)
-            case ev.TurnEnded():
-                yield make_turn_frame(event)
+            case ev.TurnEnded() | ev.AnswerDiscarded():
+                yield make_report_frame(event)
             case _:
                 yield from _make_caller_frames(event)
 

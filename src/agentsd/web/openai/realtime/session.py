@@ -15,7 +15,7 @@ from pydantic import Field
 from agentsd.audio import g711, turn_model
 from agentsd.core.manifest.turn import Waits
 from agentsd.core.manifest.variables import Value
-from agentsd.services.voicebot.turn_runner import ServingAgent
+from agentsd.services.voicebot.serving_agent import ServingAgent
 from agentsd.services.voicebot.turns import PCM_RATE, CallPreferences
 from agentsd.web.openai.realtime.fields import RealtimeModel
 from agentsd.web.openai.realtime.tools import Tool, make_tool_options
@@ -125,6 +125,7 @@ class RealtimeSession:
     max_output_tokens: int | None = None  # None: as many as the model allows
     temperature: float | None = None
     reasoning: Mapping[str, Any] | None = None
+    lead_ms: int | None = None  # None: as the manifest has it
     include: tuple[str, ...] = ()  # of ``INCLUDABLE``
     variables: Mapping[str, Value] = field(default_factory=dict, repr=False)  # shown in no event
 
@@ -142,6 +143,7 @@ class RealtimeSession:
     def preferences(self) -> CallPreferences:
         """Return the preferences for the call."""
         detection = self.detection
+        paced = {} if self.lead_ms is None else {"lead_ms": self.lead_ms}
         return CallPreferences(
             input_rate=self.input.hertz,
             output_rate=self.output.hertz,
@@ -149,7 +151,7 @@ class RealtimeSession:
             aloud=self.aloud,
             detect=detection is not None,
             reply=self.kind == "realtime" and (detection is None or detection.create_response is not False),
-            turn=detection.override() if detection else {},
+            turn={**(detection.override() if detection else {}), **paced},
             label=self.output,
             options=self.options(),
             variables=self.variables,
@@ -171,7 +173,7 @@ class RealtimeSession:
             "instructions": self.instructions,
             "audio": {
                 "input": heard,
-                "output": {"format": self.output.view(), "voice": None, "speed": 1.0},
+                "output": {"format": self.output.view(), "voice": None, "speed": 1.0, **_view_lead(turn)},
             },
             "tools": list(self.tools),
             "tool_choice": self.tool_choice,
@@ -218,3 +220,8 @@ class RealtimeSession:
             "create_response": self.preferences().reply,
             "idle_timeout_ms": self.detection.idle_timeout_ms,
         }
+
+
+def _view_lead(turn: Mapping[str, Any]) -> dict[str, int]:
+    """Return how far sound is sent ahead, where it is paced: an extension."""
+    return {} if turn["lead_ms"] is None else {"lead_ms": turn["lead_ms"]}

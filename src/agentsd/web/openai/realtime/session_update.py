@@ -13,8 +13,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from agentsd.core.errors import VariableRefused
+from agentsd.core.manifest.turn import LEAD_MS_MAX, LEAD_MS_MIN
 from agentsd.core.manifest.variables import check_values
-from agentsd.services.voicebot.turn_runner import ServingAgent
+from agentsd.services.voicebot.serving_agent import ServingAgent
 from agentsd.web.http.problem import Problem, from_error
 from agentsd.web.openai.realtime.fields import (
     RealtimeModel,
@@ -246,6 +247,9 @@ class SessionEditor:
     def _read_format(self, field: UpdatedField) -> AudioFormat | None:
         return None if field.value is None else read_format(field.value, field.param, self.refused)
 
+    def _edit_lead(self, field: UpdatedField) -> None:
+        self._set(lead_ms=None if field.value is None else read_lead(field.value, field.param))
+
     def _edit_transcription(self, field: UpdatedField) -> None:
         if field.value is not None:
             transcription = read_model(Transcription, field.value, field.param, self.refused)
@@ -317,6 +321,13 @@ def read_max_tokens(value: object, param: str) -> int | None:
     return value
 
 
+def read_lead(value: object, param: str) -> int:
+    """Return how much sound may be sent ahead of its playing, in ms. Raise ``Problem``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not LEAD_MS_MIN <= value <= LEAD_MS_MAX:
+        raise refuse_value(param, hint=f"use milliseconds from {LEAD_MS_MIN} to {LEAD_MS_MAX}")
+    return value
+
+
 def read_temperature(value: object, param: str) -> float | None:
     """Return a temperature. Raise ``Problem``."""
     if value is None:
@@ -358,6 +369,7 @@ _EDITS: Mapping[str, Callable[[SessionEditor, UpdatedField], None]] = {
     "include": SessionEditor._edit_include,
     "audio.input.format": SessionEditor._edit_input_format,
     "audio.output.format": SessionEditor._edit_output_format,
+    "audio.output.lead_ms": SessionEditor._edit_lead,
     "audio.input.transcription": SessionEditor._edit_transcription,
     "audio.input.turn_detection": SessionEditor._edit_detection,
 }

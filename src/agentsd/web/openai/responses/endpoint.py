@@ -90,12 +90,12 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         )
         if not asked["messages"]:
             raise bad_request("input must be a text or a list of items", param="input")
-        grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)
         response: web.StreamResponse
         builder = ResponseBuilder(agent.slug, wanted.echo, offered=wanted.offered)
         with record_turn(request, agent, "responses", body) as turn:
             turn.set_request(asked)
             _add_consents(request, turn, approvals)
+            grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)
             if wanted.stream:
                 with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
                     answer = stream_answer(turn, agent, grounded, passages)

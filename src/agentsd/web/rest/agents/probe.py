@@ -26,5 +26,9 @@ async def probe_agent(request: web.Request) -> web.Response:
     checks = parse_boolean(request.query, "checks") or False
     entry = find_agent(request, request.match_info["agent"])
     async with lease_agent(request, entry) as agent:
-        verdict = await judge_agent(agent, request.app[APP_CONTEXT].knowledge, checks=checks)
+        parts = request.app[APP_CONTEXT]
+        verdict = await judge_agent(agent, parts.knowledge, checks=checks)
+        if parts.ledger is not None:
+            results = ((one.at, one.provider, one.failure) for one in verdict.providers)
+            parts.ledger.note_test(agent.id, agent.version, results)
         return make_reply(verdict.as_json(), headers=make_agent_headers(agent))

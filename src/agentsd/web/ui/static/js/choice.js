@@ -3,7 +3,7 @@
 import { get, inPath, send } from "./api.js";
 import { onAgents } from "./live.js";
 
-/** @import { Condition } from "./marks.js" */
+/** @import { Condition, Status } from "./marks.js" */
 
 /**
  * An agent as the API shows it.
@@ -18,6 +18,7 @@ import { onAgents } from "./live.js";
  * @property {number} version
  * @property {number | null} serving_version
  * @property {Condition} condition
+ * @property {Status} status
  * @property {boolean} is_default
  * @property {boolean} is_active
  * @property {string} updated_at

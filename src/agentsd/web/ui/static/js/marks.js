@@ -14,15 +14,35 @@ import { ago, full, short } from "./format.js";
  * @property {string | null} [since]
  */
 
+/**
+ * The status of an agent: whether it answers.
+ * @typedef {object} Status
+ * @property {string} word Ready, Untested, Suspended, File refused or Failing
+ * @property {string} reason
+ * @property {string} message
+ * @property {string} fix
+ * @property {string} field of the manifest, to be edited
+ * @property {string | null} since
+ */
+
 const TONES = { Ready: "good", Degraded: "warn", Invalid: "bad", Suspended: "" };
+const STATUS_TONES = { Ready: "good", Untested: "", Suspended: "", "File refused": "bad", Failing: "bad" };
 
 /** The tone of a condition: good, warn, bad or none. */
-export const toneOf = (condition) => TONES[condition?.type] ?? "bad";
+const toneOf = (condition) => TONES[condition?.type] ?? "bad";
 
-/** A condition as a badge; why, where it is not Ready, as its title. */
-export function conditionBadge(condition) {
+/** The tone of a status. */
+export const statusTone = (status) => STATUS_TONES[status?.word] ?? "bad";
+
+/** A status as a badge; why, where something has to be done, as its title. */
+export function statusBadge(status) {
+  return h("span.badge", { class: statusTone(status), title: status.message || null }, status.word);
+}
+
+/** A condition as a badge, its type by another `word` where one is given; why, where it is not Ready, as its title. */
+export function conditionBadge(condition, word = condition.type) {
   const title = [condition.reason, condition.message].filter(Boolean).join(": ");
-  return h("span.badge", { class: toneOf(condition), title: title || null }, condition.type);
+  return h("span.badge", { class: toneOf(condition), title: title || null }, word);
 }
 
 /** Return a time as "3 minutes ago"; the full time on hover. */

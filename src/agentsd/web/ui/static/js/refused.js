@@ -36,7 +36,7 @@ export function refusedIn({ conditions }, files) {
 }
 
 /** Read the refused files; none while they are unknown. */
-export async function readRefused(files) {
+async function readRefused(files) {
   return refusedIn(await get("/api/sync"), files);
 }
 

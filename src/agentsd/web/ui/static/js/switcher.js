@@ -5,7 +5,7 @@ import { chosen, choose, onChoice } from "./choice.js";
 import { byId, debounced, fill, h } from "./dom.js";
 import { count } from "./format.js";
 import { onAgents } from "./live.js";
-import { conditionBadge, toneOf } from "./marks.js";
+import { statusBadge, statusTone } from "./marks.js";
 import { toast } from "./dialogs.js";
 
 const SHOWN = 50;
@@ -56,8 +56,8 @@ export function mountSwitcher() {
   function show() {
     const agent = chosen();
     fill(name, agent.name);
-    dot.className = `dot ${toneOf(agent.condition)}`;
-    const why = agent.condition.type === "Ready" ? "" : `, ${agent.condition.type}`;
+    dot.className = `dot ${statusTone(agent.status)}`;
+    const why = agent.status.word === "Ready" ? "" : `, ${agent.status.word}`;
     button.setAttribute("aria-label", `Agent: ${agent.name} (${agent.slug}${why}). Switch`);
     button.title = `${agent.slug}, version ${agent.version}`;
   }
@@ -112,7 +112,7 @@ export function mountSwitcher() {
     },
     h("span.what", {}, h("span", {}, one.name), h("span.slug", {}, one.slug)),
     one.is_default ? h("span.badge.accent", {}, "default") : null,
-    one.condition.type === "Ready" ? null : conditionBadge(one.condition));
+    one.status.word === "Ready" ? null : statusBadge(one.status));
   }
 
   function mark() {

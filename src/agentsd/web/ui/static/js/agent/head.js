@@ -2,7 +2,7 @@
 
 import { inPath } from "../api.js";
 import { byId, fill, h } from "../dom.js";
-import { commitOf, conditionBadge, when } from "../marks.js";
+import { commitOf, sentence, statusBadge, when } from "../marks.js";
 import { onDisk } from "./paths.js";
 
 const TALK = [
@@ -14,9 +14,9 @@ export function showHead(agent, files) {
   document.title = `${agent.name} · agentsd`;
   fill(byId("name"), agent.name);
   fill(byId("marks"), h("code", {}, agent.slug),
-    agent.condition.type === "Ready" && agent.lacks?.length
+    ["Ready", "Untested"].includes(agent.status.word) && agent.lacks?.length
       ? h("span.badge.warn", {}, "Needs setup")
-      : conditionBadge(agent.condition),
+      : statusBadge(agent.status),
     agent.is_default ? h("span.badge.accent", {}, "default") : null,
     agent.path === null ? h("span.badge", {}, "built in") : null);
   fill(byId("overview"), agent.description ? h("p", {}, agent.description) : null, facts(agent, files));
@@ -26,7 +26,7 @@ export function showHead(agent, files) {
 
 function facts(agent, files) {
   const rows = [
-    ["Condition", [agent.condition.type, why(agent.condition)]],
+    ["Status", [agent.status.word, why(agent.status)]],
     ["Version", [String(agent.version), served(agent)]],
     ["Owner", agent.user],
     ["File", agent.path === null ? "none" : h("code", {}, onDisk(files, agent.path))],
@@ -36,9 +36,12 @@ function facts(agent, files) {
   return h("dl.facts.two", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
 
-function why({ type, reason, message, since }) {
-  const said = type === "Ready" ? "" : `: ${[reason, message].filter(Boolean).join(", ")}`;
-  return [said, since ? h("span.soft", {}, " since ", when(since)) : null];
+function why({ message, fix, since }) {
+  return [
+    since ? h("span.soft", {}, " since ", when(since)) : null,
+    message ? h("div.small", {}, sentence(message)) : null,
+    fix ? h("div.small.soft", {}, sentence(fix)) : null,
+  ];
 }
 
 function served({ version, serving_version: serving, condition }) {

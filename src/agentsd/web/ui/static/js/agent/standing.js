@@ -10,6 +10,8 @@ import { faultNotice, refusedIn } from "../refused.js";
 import { latest } from "./latest.js";
 import { onDisk } from "./paths.js";
 
+const WORDS = { Ready: "loaded", Degraded: "older version", Invalid: "not loaded", Suspended: "Suspended" };
+const FILE_WORDS = { Ready: "accepted", Invalid: "refused" };
 const SOON_MS = 150;
 const LAGGING_MS = 3000;
 const STEADY_MS = 15_000;
@@ -78,7 +80,7 @@ function conditions(agent, sync, replicas, files) {
   return [
     h("ul.plain-list.stack", {}, rows.map(([what, condition]) => h("li", {},
       h("div.row", {},
-        conditionBadge(condition),
+        conditionBadge(condition, typeof what === "string" ? WORDS[condition.type] : FILE_WORDS[condition.type]),
         h("span", {}, what, condition.since ? h("span.soft.small", {}, " since ", when(condition.since)) : null)),
       explained(condition, files)))),
     sync.conditions === null

@@ -5,7 +5,7 @@ import { byId, debounced, h } from "../dom.js";
 import { NAMES, address, asked } from "./query.js";
 
 const TYPING_MS = 150;
-const FALLING = new Set(["version", "updated_at", "condition"]); // the highest, latest or worst is of most interest
+const FALLING = new Set(["version", "updated_at", "status"]); // the highest, latest or worst is of most interest
 
 /** @typedef {HTMLInputElement | HTMLSelectElement} Field */
 

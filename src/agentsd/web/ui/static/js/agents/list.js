@@ -1,16 +1,15 @@
 // The list as the API returns it, page by page, and again when agents change.
 
 import { get } from "../api.js";
-import { REFUSED } from "./query.js";
 
 export const PAGE = 50;
 const AT_ONCE = 1000; // the most that the API returns in one reply
 const QUIET_MS = 200; // many agents may change at once
 
-/** `show(list)` after each answer, `fail(problem)` after each failure. `list`: `{ items, total, more }`. */
+/** `show(list)` after each answer, `fail(problem)` after each failure. `list`: `{ items, total, refused, more }`. */
 export function agentList(show, fail) {
   let query = {};
-  let kept = { items: [], total: 0, cursor: null };
+  let kept = { items: [], total: 0, refused: 0, cursor: null };
   let turn = 0;
   let waiting = null;
   let stale = false;
@@ -52,7 +51,7 @@ export function agentList(show, fail) {
       const found = await work();
       if (mine !== turn) return; // a later request is in progress
       kept = found;
-      show({ items: kept.items, total: kept.total, more: kept.cursor !== null });
+      show({ items: kept.items, total: kept.total, refused: kept.refused, more: kept.cursor !== null });
     } catch (problem) {
       if (mine === turn) fail(problem);
     }
@@ -71,10 +70,9 @@ async function first(query, size) {
 }
 
 async function page(query, limit, cursor) {
-  if (query.condition === REFUSED) return { items: [], total: 0, cursor: null };
-  const said = new URLSearchParams({ limit: String(limit), view: "summary" });
+  const said = new URLSearchParams({ limit: String(limit), view: "summary", refused: "true" });
   for (const [name, value] of Object.entries(query)) if (value) said.set(name, value);
   if (cursor !== null) said.set("cursor", cursor);
   const found = await get(`/api/agents?${said}`);
-  return { items: found.items, total: found.total, cursor: found.next_cursor };
+  return { items: found.items, total: found.total, refused: found.refused, cursor: found.next_cursor };
 }

@@ -3,40 +3,38 @@
 import { inPath } from "../api.js";
 import { fill, h } from "../dom.js";
 import { short } from "../format.js";
-import { conditionBadge, sentence, when } from "../marks.js";
+import { sentence, statusBadge, when } from "../marks.js";
+import { placeOf } from "../refused.js";
 
-/** @import { Refused } from "../refused.js" */
-
-/**
- * Return a function that shows summaries in `body`; `marked`: rows that changed are highlighted. `refused`: the fault
- * of a file, by the slug of its agent.
- */
-export function rowsOf(body) {
+/** Return a function that shows summaries in `body`; `marked`: rows that changed are highlighted. */
+export function rowsOf(body, files) {
   const known = new Map();
-  /** @param {any[]} items @param {{ marked?: boolean, refused?: Map<string, Refused> }} [options] */
-  return (items, { marked = false, refused = new Map() } = {}) => {
+  /** @param {any[]} items @param {{ marked?: boolean }} [options] */
+  return (items, { marked = false } = {}) => {
     const focused = /** @type {HTMLElement} */ (document.activeElement);
-    const wanted = new Set(items.map((one) => one.id));
-    for (const [id, { row }] of known) if (!wanted.has(id)) { row.remove(); known.delete(id); }
+    const wanted = new Set(items.map(keyOf));
+    for (const [key, { row }] of known) if (!wanted.has(key)) { row.remove(); known.delete(key); }
     items.forEach((item, index) => {
-      const row = rowOf(known, item, refused.get(item.slug) ?? null, marked);
+      const row = rowOf(known, item, marked, files());
       if (body.children[index] !== row) body.insertBefore(row, body.children[index] ?? null);
     });
     if (focused.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   };
 }
 
-function rowOf(known, item, refused, marked) {
-  const told = JSON.stringify([item, refused]);
-  const before = known.get(item.id);
+const keyOf = (item) => item.id ?? `${item.source}:${item.path}`;
+
+function rowOf(known, item, marked, files) {
+  const told = JSON.stringify(item);
+  const before = known.get(keyOf(item));
   if (before?.told === told) return before.row;
-  const row = before?.row ?? h("tr", { dataset: { slug: item.slug } });
+  const row = before?.row ?? h("tr", { dataset: item.id ? { slug: item.slug } : { path: item.path } });
   const focused = row.contains(document.activeElement);
-  fill(row, cells(item, refused));
-  row.dataset.slug = item.slug;
+  fill(row, item.id ? cells(item, files) : refusedCells(item, files));
+  if (item.id) row.dataset.slug = item.slug;
   if (marked) point(row);
   if (focused) row.querySelector("a").focus({ preventScroll: true });
-  known.set(item.id, { row, told });
+  known.set(keyOf(item), { row, told });
   return row;
 }
 
@@ -45,7 +43,7 @@ function point(row) {
   requestAnimationFrame(() => row.classList.add("fresh"));
 }
 
-function cells(item, refused) {
+function cells(item, files) {
   return [
     h("td.first", {},
       h("div", {},
@@ -54,8 +52,7 @@ function cells(item, refused) {
       h("div.slug", {}, item.slug)),
     h("td", { dataset: { label: "Owner" } }, item.user),
     h("td", { dataset: { label: "Providers" } }, providers(item.providers)),
-    h("td", { dataset: { label: "Condition" } }, 
-      refused ? [refusal(), faultOf(refused)] : [lacks(item) ?? conditionBadge(item.condition), why(item.condition)]),
+    h("td", { dataset: { label: "Status" } }, lacks(item) ?? statusBadge(item.status), why(item, files)),
     h("td.tight", { dataset: { label: "Version" } }, h("div", {}, String(item.version)), lag(item)),
     h("td", { dataset: { label: "File" } },
       h("div.path", {}, item.path),
@@ -64,22 +61,19 @@ function cells(item, refused) {
   ];
 }
 
-/** Show files without an agent, which were refused, as rows of the list. */
-export function drawRefused(body, items) {
-  fill(body, items.map((one) => h("tr.refused", { dataset: { path: one.path } },
+/** The cells of a refused file that never became an agent. */
+function refusedCells(item, files) {
+  return [
     h("td.first", {},
-      h("div", {}, h("a.name", { href: `/ui/agent?agent=${inPath(one.slug)}` }, one.slug)),
-      h("div.slug", {}, one.serves === null ? "no agent yet" : `version ${one.serves} is served`)),
-    h("td", { dataset: { label: "Condition" }, colSpan: 5 }, refusal(), faultOf(one)),
-    h("td.tight", { dataset: { label: "Last change" } }, when(one.since)))));
+      h("div", {}, h("a.name", { href: `/ui/agent?agent=${inPath(item.slug)}` }, item.slug)),
+      h("div.slug", {}, "no agent yet")),
+    h("td", { dataset: { label: "Status" }, colSpan: 5 }, statusBadge(item.status), why(item, files)),
+    h("td.tight", { dataset: { label: "Last change" } }, when(item.updated_at)),
+  ];
 }
 
-const refusal = () => h("span.badge.bad", {}, "File refused");
-const faultOf = (one) => h("div.why.fault", { title: one.message },
-  h("code", {}, one.place), " ", sentence(one.message));
-
-function lacks({ lacks: told }) {
-  return told?.length
+function lacks({ lacks: told, status }) {
+  return told?.length && ["Ready", "Untested"].includes(status.word)
     ? [h("span.badge.warn", {}, "Needs setup"), told.map((one) => h("div.why", {}, sentence(one)))]
     : null;
 }
@@ -91,9 +85,14 @@ function providers(named) {
     : h("span.soft", {}, "none");
 }
 
-function why(condition) {
-  if (condition.type === "Ready") return null;
-  return h("div.why", { title: condition.message }, [condition.reason, condition.message].filter(Boolean).join(": "));
+/** Return what is wrong, and what to do. */
+function why({ status, path }, files) {
+  if (!status.message) return null;
+  const { line, column, message, path: at } = placeOf({ path, message: status.message });
+  const place = status.word === "File refused" && line ? `${files}/${at}:${line}:${column}` : null;
+  return h("div.why.fault", { title: status.fix || null },
+    place ? [h("code", {}, place), " "] : null, sentence(message),
+    status.field ? [" ", h("code", {}, status.field)] : null);
 }
 
 /** Report where the version that is served is not the file's. */

@@ -5,17 +5,21 @@ import { eventsOf, Problem, request } from "../api.js";
 const CUT = { detail: "the answer was cut short", hint: "the connection to the server was lost: try again" };
 
 /**
- * Ask `agent` (a slug) with all `messages`. Calls `told.agent(slug, version)` once, `told.citations(list)` where
- * there are any, and `told.text(piece)` for each piece. Throws `Problem`, or an AbortError once `signal` is aborted.
+ * Ask `agent` (a slug) with all `messages`. Calls `told.agent(slug, version)` at first, and again, without a version,
+ * where another agent takes over; `told.citations(list)` where there are any, and `told.text(piece)` for each piece.
+ * Throws `Problem`, or an AbortError once `signal` is aborted.
  */
 export async function ask(agent, messages, signal, told) {
   const reply = await request("POST", "/v1/chat/completions", {
     body: { model: agent, messages, stream: true }, signal,
   });
-  told.agent(reply.headers.get("X-Agent") ?? agent, Number(reply.headers.get("X-Agent-Version")));
+  let serving = reply.headers.get("X-Agent") ?? agent;
+  told.agent(serving, Number(reply.headers.get("X-Agent-Version")));
   for await (const data of frames(reply)) {
     if (data === "[DONE]") return;
-    take(chunkOf(data), told);
+    const chunk = chunkOf(data);
+    if (chunk.model && chunk.model !== serving) told.agent(serving = chunk.model, 0);
+    take(chunk, told);
   }
   throw new Problem(0, CUT);
 }

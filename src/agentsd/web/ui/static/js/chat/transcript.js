@@ -10,11 +10,14 @@ import { marker, sources } from "./citations.js";
 
 /** @import { Turn } from "./store.js" */
 
+/** " v41"; "" where an agent took over in the middle of an answer, which does not tell. */
+const versionOf = ({ version }) => (version ? ` v${version}` : "");
+
 /** Return the note before an answer of another agent, or of another version, than before; "" for the same. */
 function changeOf(before, turn) {
   if (!before || !turn.agent) return "";
-  if (before.agent !== turn.agent) return [`now answered by `, h("code", {}, turn.agent), ` v${turn.version}`];
-  return before.version === turn.version
+  if (before.agent !== turn.agent) return [`now answered by `, h("code", {}, turn.agent), versionOf(turn)];
+  return before.version === turn.version || !before.version || !turn.version
     ? ""
     : [h("code", {}, turn.agent), ` changed: v${before.version} → v${turn.version}`];
 }
@@ -70,7 +73,7 @@ export class Answer {
     const { agent, version } = this.turn;
     const change = changeOf(before, this.turn);
     this.note = change ? h("div.note", {}, h("span", {}, change)) : null;
-    fill(this.who, agent ? [agent, " ", h("span.soft", {}, `v${version}`)] : null);
+    fill(this.who, agent ? [agent, h("span.soft", {}, versionOf({ version }))] : null);
     if (agent) this.element.setAttribute("aria-label", `Answer of ${agent}`);
   }
 

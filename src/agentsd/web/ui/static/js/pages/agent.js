@@ -1,4 +1,5 @@
 import { actions } from "../agent/actions.js";
+import { activity } from "../agent/activity.js";
 import { showHead } from "../agent/head.js";
 import { lockOf, showLock } from "../agent/locked.js";
 import { revisions } from "../agent/revisions.js";
@@ -12,7 +13,7 @@ import { boot } from "../shell.js";
 import { keepTimes } from "../times.js";
 
 const session = await boot();
-const parts = [actions(session), values(session), tester(), revisions(session)];
+const parts = [actions(session), activity(session), values(session), tester(), revisions(session)];
 const look = standing(session.files);
 
 function show(agent, before = null) {

@@ -1,48 +1,38 @@
 import { fillProviders, filters } from "../agents/filters.js";
 import { PAGE, agentList } from "../agents/list.js";
-import { REFUSED, asked, isNarrow, keepPlace, place, refusedFor } from "../agents/query.js";
-import { drawRefused, rowsOf } from "../agents/rows.js";
+import { asked, isNarrow, keepPlace, place } from "../agents/query.js";
+import { rowsOf } from "../agents/rows.js";
 import { firstSteps } from "../agents/steps.js";
-import { byId, debounced, fill, h } from "../dom.js";
+import { byId, fill, h } from "../dom.js";
 import { count } from "../format.js";
-import { on, onAgents } from "../live.js";
+import { onAgents } from "../live.js";
 import { notice } from "../marks.js";
 import { arrive } from "../outcome.js";
-import { readRefused } from "../refused.js";
 import { boot } from "../shell.js";
 import { keepTimes } from "../times.js";
-
-const READ_MS = 200;
 
 history.scrollRestoration = "manual"; // the rows arrive after the browser has scrolled
 let back = place(); // read before the history changes
 let asking = "anew"; // the next answer: "anew" another list, "more" of the same, "again" the same
 const ready = boot();
-const draw = rowsOf(byId("rows"));
+let files = "agents.d";
+const draw = rowsOf(byId("rows"), () => files);
 const list = agentList(show, fail);
-let last = { items: [], total: 0, more: false };
-/** @type {Refused[]} */
-let refused = [];
-
-/** @import { Refused } from "../refused.js" */
 
 function show(found) {
-  last = found;
-  const { items, total, more } = found;
+  const { items, total, refused, more } = found;
+  const agents = total - refused;
   const next = document.activeElement === byId("more") ? items[byId("rows").children.length] : null;
   fill(byId("trouble"));
   const narrow = isNarrow(asked());
-  const files = refusedFor(asked(), refused);
-  draw(items, { marked: asking === "again", refused: new Map(refused.map((one) => [one.slug, one])) });
-  drawRefused(byId("refused"), files);
-  const match = total === 1 ? " matches" : " match";
-  const all = `${count(total)} ${total === 1 ? "agent" : "agents"}${narrow ? match : ""}`;
-  const bad = files.length ? `, ${count(files.length)} ${files.length === 1 ? "file" : "files"} refused` : "";
-  fill(byId("count"), asked().condition === REFUSED ? bad.slice(2) || "No file is refused" : `${more
-    ? `${count(items.length)} of ${all}` : all}${bad}`);
+  draw(items, { marked: asking === "again" });
+  const match = agents === 1 ? " matches" : " match";
+  const all = `${count(agents)} ${agents === 1 ? "agent" : "agents"}${narrow ? match : ""}`;
+  const bad = refused ? `, ${count(refused)} ${refused === 1 ? "file" : "files"} refused` : "";
+  fill(byId("count"), `${more ? `${count(items.length)} of ${all}` : all}${bad}`);
   byId("clear").hidden = !narrow;
-  byId("wrap").hidden = total + files.length === 0;
-  byId("empty").hidden = total + files.length > 0;
+  byId("wrap").hidden = total === 0;
+  byId("empty").hidden = total > 0;
   if (total === 0) fill(byId("empty"), narrow ? "No agent matches." : firstSteps(session));
   byId("more").hidden = !more;
   fill(byId("more"), `Show ${Math.min(PAGE, total - items.length)} more`);
@@ -74,12 +64,6 @@ function ask(query, returning = false) {
   list.load(query, back.shown);
 }
 
-/** Read the refused files again, and show them in the list as it is. They are unknown while Postgres is away. */
-async function readAgain() {
-  try { refused = await readRefused(session.files); } catch { return; }
-  if (asking === "again") show(last);
-}
-
 function where(session) {
   byId("new").hidden = session.role === "viewer";
   const text = byId("where");
@@ -97,13 +81,11 @@ function where(session) {
 
 filters(ask);
 const session = await ready;
+files = session.files;
 where(session);
 arrive(byId("outcome"));
 list.load(asked(), back.shown);
-readAgain();
-const readSoon = debounced(readAgain, READ_MS);
-onAgents(() => { list.refresh(); readSoon(); });
-on("run", readSoon);
+onAgents(() => list.refresh());
 byId("more").addEventListener("click", more);
 addEventListener("pagehide", () => keepPlace(list.size()));
 byId("rows").addEventListener("click", () => keepPlace(list.size()));

@@ -294,6 +294,7 @@ const HANDLERS = {
       call.view.transcript.unheard(item.id, item.content[0].transcript ?? item.content[0].text ?? "");
     }
   },
+  "agentsd.answer.discarded": (call, { answer }) => call.view.transcript.discarded(answer.text),
   "agentsd.turn.done": (call, { turn }) => { call.turns.reported(turn); call.view.turned(); },
   error: (call, { error }) => call.failed(error),
 };

@@ -49,6 +49,11 @@ export class Transcript {
     this.put(element);
   }
 
+  /** Add what an agent had begun to say too early, so that nobody heard it. */
+  discarded(text) {
+    if (text) this.note("thrown away: ", h("s.unheard", { title: "the caller went on: nobody heard it" }, text));
+  }
+
   /** Return a name for a note. */
   code(name) { return h("code", {}, name); }
 

@@ -1,0 +1,1 @@
+"""Values and arithmetic of activity, cost and status of agents. Pure."""
