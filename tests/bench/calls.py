@@ -47,6 +47,7 @@ PEERS = {
     "LiveKit Agents": ("AGENTSD_BENCH_LIVEKIT", "livekit_agent.py", 24_000),
 }
 """By name: the variable of its Python, its program, and the rate of its microphone."""
+OWN = "agentsd"
 PATIENT = {"silence-patient": "silence", "smart-patient": "smart"}
 """Agents that begin no answer before the end of speech is certain, and their detection."""
 KINDS = ("silence", "smart", "slow", *PATIENT)
@@ -58,7 +59,7 @@ SOUND_BYTES = 960
 LATE_MS = 150
 """How much later than alone the first sound is late."""
 OPEN_CALLS = (1, 10, 30)
-STEPS = (45, 60, 80, 100, 120, 150, 180)
+STEPS = (45, 60, 80, 100, 120, 150)
 """Calls at a time, until their sound is late."""
 
 
@@ -110,65 +111,80 @@ def run(scale: Scale) -> Sequence[Figure]:
     """Calls in real time: first sound, barge-in, CPU, memory, calls of a core; beside Pipecat and LiveKit."""
     tiny = scale == Scale.tiny()
     with workspace() as folder, ExitStack() as stack:
-        vendor = stack.enter_context(
-            serving([sys.executable, "-m", "tests.bench.calls", "--serve"], {"PATH": ""})
-        )
-        figures = [
-            Figure(
-                "load of this machine before, of its cores", os.getloadavg()[0] / (os.cpu_count() or 1), ""
-            )
-        ]
-        for make in (_start_agentsd, *(_make_starter(name) for name in PEERS)):
-            with make(folder, vendor.url) as system:
-                if system is not None:
-                    figures += run_async(_measure(system, tiny=tiny))
-    return figures
+        command = [sys.executable, "-m", "tests.bench.calls", "--serve"]
+        vendor = stack.enter_context(serving(command, {"PATH": ""})).url
+        starters = (_start_agentsd, *(_make_starter(name) for name in PEERS))
+        started = [stack.enter_context(start(folder, vendor)) for start in starters]
+        return run_async(_measure_all([one for one in started if one is not None], tiny=tiny))
 
 
-async def _measure(system: System, *, tiny: bool) -> list[Figure]:
-    """Return the figures of one system."""
-    own, name = system.name == "agentsd", system.name
-    turns, calls = (1, OPEN_CALLS[:2]) if tiny else (8, OPEN_CALLS)
-    figures, idle = [], system.server.resident()
-    for kind, goal in (("silence", 640), ("smart", 500), *((one, None) for one in PATIENT if own)):
-        waits = await _measure_first_sound(system, kind, turns)
+async def _measure_all(systems: Sequence[System], *, tiny: bool) -> list[Figure]:
+    """Return all figures. The systems take turns, so that a busy machine is as busy for each."""
+    turns, counts, rounds = (1, OPEN_CALLS[:2], 1) if tiny else (5, OPEN_CALLS, 2)
+    idle = [one.server.resident() for one in systems]
+    figures = [_read_load("before")]
+    for system in systems:
+        figures += await _measure_single_calls(system, turns)
+    figures.append(_read_load("after single calls"))
+    stages: list[list[Stage]] = [[] for _ in systems]
+    for many in counts:
+        for system, found in zip(systems, stages, strict=True):
+            found.append(await _measure_stage(system, many, rounds))
+    for system, found, before in zip(systems, stages, idle, strict=True):
+        figures += _describe_stages(system.name, found, before, own=system.name == OWN)
+    figures.append(_read_load("after 30 calls"))
+    for system, found in zip(systems, stages, strict=True):
+        if not tiny:
+            many = await _find_capacity(system, found)
+            figures.append(Figure(f"{system.name}: calls before sound is late, tried", many, "calls"))
+    return [*figures, _read_load("after")]
+
+
+def _read_load(when: str) -> Figure:
+    return Figure(
+        f"load of this machine, of its cores, {when}", os.getloadavg()[0] / (os.cpu_count() or 1), ""
+    )
+
+
+async def _measure_single_calls(system: System, turns: int) -> list[Figure]:
+    """Return the figures of one caller at a time for each kind of agent, some at once."""
+    own, name = system.name == OWN, system.name
+    kinds = {"silence": 640, "smart": 500, **(dict.fromkeys(PATIENT) if own else {})}
+    slow, waited = await asyncio.gather(
+        _measure_barge_in(system, turns),
+        asyncio.gather(*(_measure_first_sound(system, one, turns + 1) for one in kinds)),
+    )
+    figures = []
+    for (kind, goal), waits in zip(kinds.items(), waited, strict=True):
         what = f"{name}: end of (synthetic) speech → first sound, {kind}, p50"
         figures.append(Figure(what, p50(waits), "ms", goal if own else None))
         figures.append(Figure("  p90", _p90(waits), "ms"))
-    figures += await _measure_barge_in(system, turns)
-    stages = [await _measure_stage(system, many, 1 if tiny else 3) for many in calls]
-    figures += _describe_stages(name, stages, idle, own=own)
-    if not tiny:
-        many = await _find_capacity(system, stages)
-        figures.append(Figure(f"{name}: calls of one core before sound is late, tried", many, "calls"))
+    held, sure = slow.held("interruption-begins"), slow.confirmations("interruption-begins")
+    what = f"{name}: onset of (synthetic) speech → no more sound, p50"
+    figures.append(Figure(what, _p50(held), "ms", 40 if own else None))
+    figures.append(Figure("  p90", _p90(held), "ms"))
+    figures.append(Figure("  onset → the interruption is confirmed, p50", _p50(sure), "ms"))
     return figures
 
 
-async def _measure_first_sound(system: System, kind: str, turns: int) -> list[float]:
+async def _measure_first_sound(system: System, kind: str, rounds: int) -> list[float]:
     dialect = system.dialects[kind]
-    (log,) = await make_calls(dialect, _make_talk(dialect.rate), 1, turns + 1)
+    (log,) = await make_calls(dialect, _make_talk(dialect.rate), 1, rounds)
     _complain(system, log)
-    return log.first_sounds("question-ends")[1:]  # the first one loads libraries
+    return log.first_sounds("question-ends")[1:] or log.first_sounds(
+        "question-ends"
+    )  # the first loads libraries
 
 
-async def _measure_barge_in(system: System, turns: int) -> list[Figure]:
+async def _measure_barge_in(system: System, rounds: int) -> CallLog:
     dialect = system.dialects["slow"]
     said = resample(spoken(), 24_000, dialect.rate)
     script = make_script(
         ("", 0.5), ("question", said), ("", 2.5), ("interruption", said), ("", 6.5), rate=dialect.rate
     )
-    (log,) = await make_calls(dialect, script, 1, turns)
+    (log,) = await make_calls(dialect, script, 1, rounds)
     _complain(system, log)
-    own, name = system.name == "agentsd", system.name
-    held, sure = log.held("interruption-begins"), log.confirmations("interruption-begins")
-    figures = [
-        Figure(
-            f"{name}: onset of (synthetic) speech → no more sound, p50", _p50(held), "ms", 40 if own else None
-        )
-    ]
-    figures.append(Figure("  p90", _p90(held), "ms"))
-    figures.append(Figure("  onset → the interruption is confirmed, p50", _p50(sure), "ms"))
-    return figures
+    return log
 
 
 async def _measure_stage(system: System, calls: int, rounds: int) -> Stage:
@@ -250,7 +266,7 @@ def _start_agentsd(folder: Path, vendor: str) -> Iterator[System | None]:
     for kind in KINDS:
         (fleet.root / f"{kind}.yaml").write_text(json.dumps(_make_manifest(kind, vendor)))
     with up(fleet, folder, rate_limit="off", rate_limit_address="off", max_calls="0") as server:
-        yield System("agentsd", server, {kind: speak_realtime(server.url, kind) for kind in KINDS})
+        yield System(OWN, server, {kind: speak_realtime(server.url, kind) for kind in KINDS})
 
 
 def _make_manifest(kind: str, vendor: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ FRESH = ("README.md", "docs/howto/offline.md")
 EMPTY = ("docs/howto/start.md", "docs/howto/migrate.md")
 """Pages that begin without a checkout."""
 SERVED = ("docs/http.md", "docs/howto/fleet.md", "docs/howto/notifications.md", "docs/howto/rollback.md")
-SERVED += ("docs/howto/tokens.md",)
+SERVED += ("docs/howto/observe.md", "docs/howto/cost.md", "docs/howto/tokens.md")
 """Pages for somebody whose `agentsd up` runs already: one and the same here. The last closes it."""
 
 _IDENTITY = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")

@@ -1,8 +1,8 @@
 """Measure what ended calls leave behind in a server process: ``python -m tests.soak.call_memory [calls]``.
 
 A real ``agentsd up`` with vendors' servers in processes of their own. Calls run 40 at a time and end in
-every way that a call ends; the table holds the memory of the process while no call is open. Then 40 calls
-stay open, each after a turn: what a further call takes.
+every way that a call ends; the table holds the memory of the process while no call is open. Before them 40
+calls stay open, each after a turn: what a further call takes.
 """
 
 from __future__ import annotations
@@ -64,11 +64,12 @@ def measure(calls: int = CALLS, every: int = EVERY) -> Result:
 async def _measure(server: Server, calls: int, every: int) -> Result:
     async with aiohttp.ClientSession() as client:
         await _call(client, server.url, 0)  # libraries are loaded by the first one
+        further = await _measure_open(client, server)  # first: later calls use what ended ones left
         table = [await _memory(server, 0)]
         for first in range(0, calls, every):
             await _calls(client, server.url, range(first, min(first + every, calls)))
             table.append(await _memory(server, min(first + every, calls)))
-        return Result(table, await _measure_open(client, server))
+        return Result(table, further)
 
 
 async def _measure_open(client: aiohttp.ClientSession, server: Server) -> float:

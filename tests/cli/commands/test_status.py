@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import psycopg
 
 from agentsd.store.database import Database
+from agentsd.store.ledger.health import HealthRow, put_health
 from agentsd.store.queries.replicas import Replica, record_heartbeat
 from tests.cli.conftest import Shell
 from tests.control.place import echo
@@ -84,3 +86,45 @@ def test_a_narrow_terminal(stocked: Shell, database_url: str) -> None:
     assert max(map(len, said.splitlines())) <= 40
     assert "xk2lp:4711" in said
     assert "SealTampered" in said
+
+
+def test_agents_that_do_not_answer(stocked: Shell, database_url: str) -> None:
+    """How many answer, in the pages' words; one whose vendor refuses its key, and what to do."""
+    stocked.run("sync")
+    agent = read_agent_id(database_url, "a")
+    fail(database_url, agent)
+    found = stocked.run("status").out
+    for text in (
+        "Agents that need attention: 1",
+        "✗ a  Failing  for 0 s  llm: groq.com: it does not accept the key (invalid_api_key)",
+        "→ put a valid key into llm.api_key: agentsd edit a",
+        "Untested",
+        "1 Failing",
+    ):
+        assert text in found, found
+    (told,) = stocked.run("status", "--format", "json").json()["standing"]
+    assert (told["slug"], told["status"], told["field"]) == ("a", "Failing", "llm.api_key")
+
+
+def read_agent_id(url: str, slug: str) -> UUID:
+    """The id of an agent."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT id FROM agents WHERE slug = %s", (slug,)).fetchone()
+    assert row is not None
+    found: UUID = row[0]
+    return found
+
+
+def fail(url: str, agent: UUID) -> None:
+    """What a replica writes when a vendor refuses the key of an agent."""
+
+    async def write() -> None:
+        database = Database(url)
+        row = HealthRow(
+            agent, "llm", 1, True, datetime.now(UTC), "groq.com", "wrong-key", "invalid_api_key", "llm"
+        )
+        async with database.transaction() as connection:
+            await put_health(connection, [row], timedelta(seconds=30))
+        await database.aclose()
+
+    asyncio.run(write())

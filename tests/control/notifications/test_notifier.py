@@ -6,8 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from agentsd.control.notifications.webhooks import NotificationMessage, read_web
 from agentsd.control.sync.run_log import record_error, record_result
 from agentsd.core.errors import AgentsdError, ConfigError
 from agentsd.store.database import Database
+from agentsd.store.ledger.health import HealthRow, put_health
 from agentsd.store.queries.replicas import Replica, record_heartbeat
 from tests.control.place import Place, echo, groq
 
@@ -167,6 +168,28 @@ async def test_a_degraded_replica(place: Place, hook: Hook, file: Path) -> None:
         assert "(on 2 replicas)" in hook.got[0]["message"]
         await beats([])
         await hook.until(lambda: hook.told[1:] == [("recovered", "agent:acme/a")])
+
+
+async def test_an_agent_that_does_not_answer(place: Place, hook: Hook, file: Path) -> None:
+    """Its vendor refuses the key: told once, with the field to edit, and again when it answers."""
+    await synced(place, {"a.yaml": echo(1)})
+    async with place.database.transaction() as connection:
+        cursor = await connection.execute("SELECT id, version FROM agents WHERE slug = 'a'")
+        agent, version = (await cursor.fetchone()) or (None, 0)
+    bad = HealthRow(agent, "llm", version, True, datetime.now(UTC), "groq.com", "wrong-key", None, "llm")
+
+    async def write(row: HealthRow) -> None:
+        async with place.database.transaction() as connection:
+            await put_health(connection, [row], timedelta(seconds=30))
+
+    async with notifying(place.database, file) as notifier:
+        await write(bad)
+        await rest(place, notifier)
+        assert hook.told == [("failing", "agent:a")]
+        assert "llm.api_key" in hook.got[0]["message"]
+        await write(replace(bad, failing=False))
+        await rest(place, notifier)
+    assert hook.told == [("failing", "agent:a"), ("recovered", "agent:a")]
 
 
 async def test_a_receiver_that_is_away(

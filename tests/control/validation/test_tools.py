@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,9 @@ GOOD = """\
       url: https://erp.example.com/refunds
       body: {order: {id: "{order_id}"}, cents: "{amount}"}
     confirm: true
+  - mcp:
+      url: https://mcp.example.com/mcp
+      allow: [search_docs]
 """
 
 
@@ -176,6 +180,28 @@ async def test_a_key_belongs_to_the_origin_that_is_sealed_with_it(
     if bad:
         assert found[0].field == "tools[0].http.url"
         assert "canary" not in str(found)
+
+
+@pytest.mark.parametrize("what", ["values", "origins", "halves"])
+async def test_keys_of_two_tools_are_not_exchanged(tmp_path: Path, keys: Keys, what: str) -> None:
+    """Neither between entries of the list, nor within one: the seal of the file breaks."""
+    text = keys.seal(
+        HEAD
+        + HTTP
+        + "    auth_token: {value: canary-one, origin: 'https://a.example'}\n"
+        + HTTP.replace("a.example", "b.example").replace("name: t", "name: u")
+        + "    auth_token: {value: canary-two, origin: 'https://b.example'}\n",
+        "auth_token",
+    )
+    first, second, third, fourth = re.findall(r"ENC\[AES256_GCM,[^\]]*type:str\]", text)[:4]
+    pairs = {"values": (first, third), "origins": (second, fourth), "halves": (first, second)}
+    one, other = pairs[what]
+    swapped = text.replace(one, "HERE").replace(other, one).replace("HERE", other)
+    assert swapped != text
+    assert await found_in(tmp_path / "agents.d", text, keys) == ()
+    found = await found_in(tmp_path / "agents.d", swapped, keys)
+    assert {violation.code for violation in found} <= {"seal-tampered", "secret-destination"}
+    assert found
 
 
 @pytest.mark.parametrize(("trusted", "codes"), [("", ["secret-destination"]), ("https://a.example", [])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -168,6 +169,29 @@ async def test_health_is_shared_by_replicas(database: Database) -> None:
     await first.adopt_health()
     assert not first.health.find(AGENT.id).failing
     assert changed == [AGENT.id] * 3
+
+
+async def test_an_agent_that_took_over_fails_alone(database: Database) -> None:
+    """The one that handed over has answered."""
+    ledger, other = make_ledger(database, [NOON]), TurnAgent(UUID(int=8), "acme/billing", "acme", 3, None)
+    record = replace(turn(failure=KEY_REFUSED), providers={"llm": "openai-compatible"}, taken_over=other)
+    ledger.count(record)
+    assert not ledger.health.find(AGENT.id).failing
+    assert ledger.health.find(other.id).failing
+
+
+async def test_a_refused_request_is_not_a_failure_but_three_are(database: Database) -> None:
+    """What may lie in one request counts from the third in a row on; a context that is too long never."""
+    ledger = make_ledger(database, [NOON])
+    refused = TurnFailure("llm", "openai-compatible", "rejected")
+    for code in ("context_length_exceeded", "content_filter", "max_tokens_reached"):
+        for _ in range(3):
+            ledger.count(turn(failure=replace(refused, code=code)))
+    seen = []
+    for failure in (refused, refused, None, refused, refused, refused):
+        ledger.count(turn(failure=failure) if failure else turn((CLIENT, Consumption(1, 1))))
+        seen.append(ledger.health.find(AGENT.id).failing)
+    assert seen == [False] * 5 + [True]
 
 
 async def test_old_rows_are_removed(database: Database) -> None:

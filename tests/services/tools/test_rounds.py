@@ -246,7 +246,11 @@ async def test_what_a_request_must_not_ask(bench: MakeBench, tool_server: ToolSe
     """A client's tool with the name of a server's, several answers, the older functions: 400, by its key."""
     made = bench(order_status(tool_server.url))
     same = {"type": "function", "function": {"name": "order_status"}}
-    for body, param in (({"tools": [same]}, "tools[0]"), ({"n": 2}, "n"), ({"functions": [{}]}, "functions")):
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"tools": [same]}, "tools[0]"), ({"tools": same}, "tools"), ({"n": 2}, "n"),
+        ({"functions": [{}]}, "functions"),
+    )  # fmt: skip
+    for body, param in wrong:
         with pytest.raises(InvalidChat) as caught:
             await ask(made, stream=stream, **body)
         assert caught.value.param == param

@@ -46,6 +46,10 @@ stt: {{provider: openai-compatible, model: m, api_url: "{url}"}}
 embedding: {{provider: openai-compatible, model: m, api_url: "{url}"}}
 checks: [{{say: Hello, contains: hello}}]
 """
+HANDY = """\
+llm: {{provider: echo.local}}
+tools: [{{name: look, http: {{method: GET, url: "{url}/look"}}}}]
+"""
 
 ROUTE = re.compile(r"\{\w+\}")
 LASTING = {"followEvents", "call"}
@@ -132,6 +136,7 @@ async def town(
     stack = await make(write_back="files", planner=planner, hook=GitWebhook((SECRET.encode(),), pull))
     write_prompted(stack)
     stack.write("acme/whole.yaml", MANIFEST.format(name="Whole", url=vendor.url), sealed=True)
+    stack.write("acme/handy.yaml", HANDY.format(url=vendor.url))
     await settle(stack)
     return stack
 
@@ -160,6 +165,8 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/api/agents/acme~whole/select", {}),
     ("POST", "/api/agents/acme~whole/test?checks=true", {}),
     ("POST", "/api/markdown", {"json": {"text": "# A\n\n1. [b](https://c.example)\n\n|x|\n|-:|\n|y|"}}),
+    ("POST", "/api/agents/acme~handy/tools/look", {"json": {"arguments": {}}}),
+    ("POST", "/api/agents/acme~handy/tools/nobody", {"json": {"arguments": {}}}),
     ("POST", "/api/markdown", {"json": {"text": 1}}),
     ("POST", "/api/agents?dry_run=true", {"json": {"slug": "acme/new", "name": "New"}}),
     ("POST", "/api/agents", {"json": {"slug": "acme/new", "name": "New"}}),

@@ -104,7 +104,8 @@ async def test_events_tell_what_changed(stack: Stack) -> None:
         changed = await anext(told)
         while changed["event"] != "changed":
             changed = await anext(told)
-        assert changed["data"] == {"version": version, "slugs": ["support"]}
+        statuses = {"support": "Untested"}
+        assert changed["data"] == {"version": version, "slugs": ["support"], "statuses": statuses}
     for last, expected in ((changed["id"], "hello"), (hello["id"], "resync"), ("nonsense", "resync")):
         async with stack.client.get(f"{stack.url}/api/events", headers={"Last-Event-ID": last}) as reply:
             assert (await anext(events(reply)))["event"] == expected

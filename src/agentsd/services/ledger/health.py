@@ -14,7 +14,7 @@ from uuid import UUID
 from agentsd.core.ledger.status import KindHealth
 from agentsd.core.manifest.agent import SECTIONS
 from agentsd.services.failures import REQUEST_CODES
-from agentsd.services.turn_records.record import TurnFailure, TurnRecord
+from agentsd.services.turn_records.record import TurnAgent, TurnFailure, TurnRecord
 from agentsd.store.ledger.health import TEST_KIND, HealthRow
 
 AMBIGUOUS_REASONS = frozenset({"rejected", "silent"})
@@ -66,20 +66,26 @@ class HealthBoard:
 
     def count(self, record: TurnRecord) -> None:
         """Take a turn into account. What vendors answered is health; what a client did wrong is nothing."""
-        agent = record.agent
-        if agent is None:
+        if record.agent is None:
             return
+        if record.taken_over is None:
+            self._count_for(record.agent, record.providers, record.failure)
+        else:  # the first one answered: by a hand-over
+            self._count_for(record.agent, record.providers, None)
+            self._count_for(record.taken_over, record.providers, record.failure)
+
+    def _count_for(self, agent: TurnAgent, providers: Mapping[str, str], failure: TurnFailure | None) -> None:
         known = self._agents.get(agent.id, NO_HEALTH).kinds
-        for kind, provider in record.providers.items():
-            if record.failure is not None and record.failure.kind == kind:
+        for kind, provider in providers.items():
+            if failure is not None and failure.kind == kind:
                 continue  # it broke off in the middle
             row = known.get(kind)
             if row is None or row.failing or row.version < agent.version:
                 self._take(HealthRow(agent.id, kind, agent.version, False, _now(), provider))
             if self._doubts:
                 self._doubts.pop((agent.id, kind), None)
-        if record.failure is not None and self._counts(agent.id, record.failure):
-            self._take(_make_failing_row(agent.id, agent.version, record.failure, record.failure.kind))
+        if failure is not None and self._counts(agent.id, failure):
+            self._take(_make_failing_row(agent.id, agent.version, failure, failure.kind))
 
     def note_test(
         self, agent: UUID, version: int, results: Iterable[tuple[str, str, TurnFailure | None]]

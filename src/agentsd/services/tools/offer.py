@@ -27,8 +27,10 @@ def make_offer(tools: Sequence[Tool], request: Mapping[str, Any]) -> ToolOffer |
     ``InvalidChat``.
     """
     offered = [tool for tool in tools if tool.available]
-    own = request.get("tools") or ()
-    names = [_read_name(one) for one in own] if isinstance(own, list) else []
+    own = request.get("tools") or []
+    if not isinstance(own, list):
+        raise InvalidChat("tools must be a list", param="tools")
+    names = [_read_name(one) for one in own]
     server = {tool.definition.name: tool for tool in offered if tool.definition.runs_here}
     for index, name in enumerate(names):
         if name in server:

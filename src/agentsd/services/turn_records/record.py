@@ -88,6 +88,7 @@ class TurnRecord:
     failure: TurnFailure | None = None  # of the vendor that the turn failed by
     token: str = ""  # who asked: ``acme/kiosk``
     metered: tuple[tuple[MeteredClient, Consumption], ...] = ()  # what each vendor counted, or was sent
+    taken_over: TurnAgent | None = None  # agent that ended the turn, where that is another one
 
 
 def sum_usage(

@@ -304,6 +304,7 @@ class Answer:
         async with TaskGroup() as tasks:
             tasks.create_task(self._write(source, pieces))
             await self._speak(tts, pieces)
+        await self._send_all()
         if self._failure is not None:
             raise self._failure
         return None

@@ -39,9 +39,6 @@ from agentsd.services.voicebot.utterance import Utterance
 EVENTS_AHEAD = 256
 """Maximum queued events of a slow reader; beyond it the vendors' streams wait."""
 
-PACE = "pace"
-"""Name of the hold on sound that a client cannot have yet."""
-
 TICK_SECONDS = 0.1
 """How often a call looks at the clock, for what does not happen: sound, speech."""
 
@@ -114,8 +111,8 @@ class Call:
         """Hold the rest of an answer's sound where its client has enough of it unplayed."""
         wait = sound.playback.wait_seconds(sound.ms, now)
         if wait > 0:
-            self.queue.hold(PACE, partial(_is_of_answer, sound.answer))
-            asyncio.get_running_loop().call_later(wait, self.queue.release, PACE)
+            self.queue.hold(sound.answer, partial(_is_of_answer, sound.answer))
+            asyncio.get_running_loop().call_later(wait, self.queue.release, sound.answer)
 
     def note(self, value: Mapping[str, Any], size: int = 0) -> None:
         """Put a note of the embedder's own among the events; ``size``: bytes of its texts."""

@@ -82,12 +82,12 @@ class ChatTurn:
 
     def make_record(self) -> TurnRecord:
         """Return the record of the turn, which ends now."""
-        agent, error = self._agent, self.error
+        agent, error, serving = self._agent, self.error, self.serving
         left = isinstance(error, (asyncio.CancelledError, ConnectionError))
         return TurnRecord(
             self._conversation,
             self._channel,
-            TurnAgent(agent.id, agent.slug, agent.owner, agent.version, agent.commit),
+            make_turn_agent(agent),
             TurnTimes(self._began, self._began, None, self._first, self._sound, perf_counter()),
             "answered" if error is None else "cancelled" if left else "failed",
             sum_usage(self._attempts.meter, "embedding" if self._channel == "embeddings" else "llm"),
@@ -98,7 +98,13 @@ class ChatTurn:
             failure=None if error is None else describe_failure(error),
             token=self._token,
             metered=tuple(self._attempts.meter.used.items()),
+            taken_over=None if serving is agent else make_turn_agent(serving),
         )
+
+
+def make_turn_agent(agent: LiveAgent) -> TurnAgent:
+    """Return what a record has of an agent."""
+    return TurnAgent(agent.id, agent.slug, agent.owner, agent.version, agent.commit)
 
 
 def stream_answer(

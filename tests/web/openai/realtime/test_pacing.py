@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from tests.services.speech import silence, spoken
+from tests.vendors.base import Fault
 from tests.web.conftest import Stack
-from tests.web.voices import Vendors, call, settled
+from tests.web.voices import Vendors, call, settled, vendors
 
 LEAD_MS = 200
 QUESTION = "one two three four."
@@ -75,6 +77,22 @@ async def test_a_paced_answer_can_be_cancelled_to_its_end(stack: Stack, voices: 
         assert (await line.done())["status"] == "completed"
 
 
+async def test_what_was_whole_is_heard_though_the_model_dies(stack: Stack, voices: Vendors) -> None:
+    """The failure comes after the sound that there is, however slowly that is sent."""
+    async with vendors() as other:
+        await serve(stack, voices)
+        other.llm.audio = spoken()[:24_000]
+        tts = {"provider": "openai-compatible", "model": "m", "voice": "v", "api_url": other.llm.url}
+        stack.write("a.yaml", voices.manifest("one", tts=tts, turn={"lead_ms": 40}))
+        await stack.sync()
+        voices.llm.fault, voices.llm.fault_at = Fault.EARLY_CLOSE, 5
+        async with call(stack, "a") as line:
+            await line.write("Hi.")
+            response = await line.done()
+            assert response["status"] == "failed"
+            assert line.sound(response["id"])[:24_000] == spoken()[:24_000]
+
+
 @pytest.mark.parametrize("lead", [39, 60_001, "much", True, 0.5])
 async def test_an_impossible_lead_is_refused_by_name(stack: Stack, voices: Vendors, lead: Any) -> None:
     """The rest of the update is applied."""
@@ -84,3 +102,20 @@ async def test_an_impossible_lead_is_refused_by_name(stack: Stack, voices: Vendo
         (error,) = line.of("error")
         assert error["error"]["param"] == "session.audio.output.lead_ms"
         assert session["instructions"] == "Be brief."
+
+
+async def test_an_eager_answer_is_paced_like_any_other(stack: Stack, voices: Vendors) -> None:
+    """All of it was ready when the end was certain; an interruption still leaves little unplayed."""
+    await serve(stack, voices, lead_ms=LEAD_MS, silence_ms=1500, eager=True)
+    voices.stt.words = "Yes."
+    async with call(stack, "a") as line:
+        await line.append(silence(0.3) + spoken() + silence(0.5))
+        async with asyncio.timeout(10):
+            while not any("input" in (request.body or {}) for request in voices.llm.requests):
+                await asyncio.sleep(0.005)
+        await line.append(silence(2))
+        await line.until("response.output_audio.delta")
+        await line.send("response.cancel")
+        response = await line.done()
+        assert response["status"] == "cancelled"
+        assert unplayed_ms(line.sound(response["id"]), response) <= LEAD_MS

@@ -92,7 +92,7 @@ async def test_it_recovers_by_a_free_probe(sales: Stack, vendor: OpenAIServer) -
     await sales.sync()
     for word, fault in (("Failing", None), ("Ready", None)):
         async with asyncio.timeout(10):
-            while (await status_of(sales))["word"] != word:
+            while (await sales.get("/api/agents/sales"))[1]["status"]["word"] != word:
                 await asyncio.sleep(0.01)
         vendor.fault = fault
     task.cancel()

@@ -12,20 +12,23 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field
 
-from agentsd.control.status.audit import record_action
+from agentsd.control.status.audit import ActionOutcome, record_action
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.manifest.tool_schema import InvalidArguments
 from agentsd.core.names import slug_from_url
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.tool import Tool, ToolOutcome, ToolResult
 from agentsd.services.tools.executor import run_tool
-from agentsd.web.agent_lookup import find_agent, lease_agent, require_writer
+from agentsd.services.variables import bind_agent
+from agentsd.web.agent_lookup import find_agent, get_principal, lease_agent, require_writer
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.http.reply import make_reply
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.openai.models import make_agent_headers
 
+NAME_MAX = 64
+"""Characters of a tool's name that are recorded."""
 TOOL_PATH = "/api/agents/{agent}/tools/{tool}"
 
 
@@ -58,33 +61,43 @@ async def run_agent_tool(request: web.Request) -> web.Response:
     entry = find_agent(request, request.match_info["agent"])
     if entry is None:  # the built-in agent has no tools
         raise AgentNotFound(request.match_info["agent"])
-    principal = require_writer(request, entry.row.owner)
+    try:
+        require_writer(request, entry.row.owner)
+    except Problem as problem:
+        await _record(request, entry.row.slug, "refused", problem.status, problem.code)
+        raise
     wanted = parse_model(ToolRun, await read_json_object(request))
     async with lease_agent(request, entry) as agent:
         tool = _find_tool(agent, request.match_info["tool"])
-        result = await _run_checked(tool, wanted)
+        result = await _run_checked(tool, wanted, bind_agent(agent, {"variables": wanted.variables}))
         headers = make_agent_headers(agent)
+    await _record(request, entry.row.slug, "done" if result.ok else "failed", 200, result.outcome)
     name = tool.definition.name
-    await record_action(
-        request.app[APP_CONTEXT].database,
-        principal.actor,
-        "run-tool",
-        entry.row.slug,
-        outcome="done" if result.ok else "failed",
-        status=200,
-        code=result.outcome,
-        path=f"tools/{name}",
-    )
     reply = ToolRunReply(name, result.outcome, result.text, round(result.milliseconds, 3))
     return make_reply(reply, headers=headers)
 
 
-async def _run_checked(tool: Tool, wanted: ToolRun) -> ToolResult:
+async def _record(request: web.Request, slug: str, outcome: ActionOutcome, status: int, code: str) -> None:
+    """Record who ran, or was refused to run, which tool of which agent; no argument and no result."""
+    name = request.match_info["tool"][:NAME_MAX]
+    await record_action(
+        request.app[APP_CONTEXT].database,
+        get_principal(request).actor,
+        "run-tool",
+        slug,
+        outcome=outcome,
+        status=status,
+        code=code,
+        path=f"tools/{name}",
+    )
+
+
+async def _run_checked(tool: Tool, wanted: ToolRun, agent: LiveAgent) -> ToolResult:
     try:
         arguments = tool.definition.arguments.check(wanted.arguments)
     except InvalidArguments as error:
         return ToolResult("invalid_arguments", str(error))
-    return await run_tool(tool, arguments, wanted.variables)
+    return await run_tool(tool, arguments, agent.values)
 
 
 def _find_tool(agent: LiveAgent, name: str) -> Tool:

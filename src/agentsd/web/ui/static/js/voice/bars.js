@@ -48,9 +48,12 @@ function row(turn, steps, number, longest) {
     h("div.row.spread", {},
       h("span", {}, `${number} ${turn.kind} `, outcome && h("span.badge", { class: tone }, outcome)),
       steps.length ? h("strong.number", {}, millis(lengthOf(steps))) : null),
-    h("div.by", {}, turn.agent ?? (turn.reason ? "no answer" : "no answer yet")),
+    h("div.by", {}, turn.agent ?? (turn.reason ? "no answer" : "no answer yet"),
+      turn.discarded ? [" · ", h("s", { title: "begun before you had finished" }, earlyOf(turn))] : null),
     steps.length ? [barOf(steps, longest), keysOf(steps)] : null);
 }
+
+const earlyOf = ({ discarded }) => `${discarded} early ${discarded === 1 ? "answer" : "answers"}`;
 
 function barOf(steps, longest) {
   return h("div.steps", { ariaHidden: true }, steps.map(({ name, ms }) => {
@@ -68,6 +71,7 @@ export function lineOf(turn, number) {
   const steps = stepsOf(turn);
   const all = steps.map(({ name, ms }) => `${NAMES[name]} ${millis(ms)}`).join(", ");
   const [, outcome] = REASONS[turn.reason] ?? ["", ""];
-  return [`${number} ${turn.kind}`, turn.agent, outcome, all && `${millis(lengthOf(steps))} (${all})`]
+  const early = turn.discarded ? `${earlyOf(turn)} thrown away` : "";
+  return [`${number} ${turn.kind}`, turn.agent, outcome, early, all && `${millis(lengthOf(steps))} (${all})`]
     .filter(Boolean).join(", ");
 }

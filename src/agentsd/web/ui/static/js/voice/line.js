@@ -5,6 +5,8 @@ import { get, Problem, request } from "../api.js";
 const GOING_AWAY = 1001;
 const REFUSED = 1008;
 const NO_UPGRADE = 426;
+const AGENT_ENDED = "the agent ended the call"; // the server's reason, as a manifest's on_error or idle wants it
+const ANEW = "call again; the agent begins anew";
 
 /**
  * Open a call: `onEvent(event)` for each event of the server, `onClose(problem | null)` once, null after `hangUp`.
@@ -71,10 +73,10 @@ async function whyClosed({ code, reason }) {
     return told("your sign-in has ended, and the call with it", "sign in, then call again");
   }
   if (code === GOING_AWAY) {
-    return told(reason ? `the server ended the call: ${reason}` : "the server ended the call",
-      "call again; the conversation is not kept");
+    if (reason === AGENT_ENDED) return told(AGENT_ENDED, ANEW);
+    return told(reason ? `the server ended the call: ${reason}` : "the server ended the call", ANEW);
   }
-  return told("the connection was lost", "check that the server runs, then call again; the conversation is not kept");
+  return told("the connection was lost", `check that the server runs, then ${ANEW}`);
 }
 
 const told = (detail, hint) => new Problem(0, { detail, hint });

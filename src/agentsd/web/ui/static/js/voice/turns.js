@@ -15,12 +15,13 @@
  * @property {string} reason why it ended, as the server reports it; "" while it has not
  * @property {Record<string, number | null> | null} times as the server reports them
  * @property {number} tools ms of the tools that the server ran
+ * @property {number} discarded answers that were begun too early, and thrown away
  */
 
 /** @returns {Turn} */
 const blank = (kind, from) => ({
   kind, from, item: null, answer: null, agent: null, noticed: null, heard: null, token: null, sound: null, reason: "",
-  times: null, tools: 0,
+  times: null, tools: 0, discarded: 0,
 });
 
 /** All turns of a call. `now` is a clock in ms. */
@@ -62,11 +63,13 @@ export class Turns {
   }
 
   /** Note the server's report of a turn that has ended. Sound that counted for nothing had no event before. */
-  reported({ item_id: item, response_id: answer, reason, times_ms: times, agent, agent_version: version, tools }) {
+  reported(report) {
+    const { item_id: item, response_id: answer, reason, times_ms: times, agent, agent_version: version } = report;
     const turn = this.whose(item, answer);
     if (!turn) return;
     turn.agent ??= agent && `${agent} v${version}`;
-    Object.assign(turn, { answer, reason, times, tools: tools.reduce((sum, { ms }) => sum + ms, 0) });
+    const tools = report.tools.reduce((sum, { ms }) => sum + ms, 0);
+    Object.assign(turn, { answer, reason, times, tools, discarded: report.answers_discarded });
   }
 
   whose(item, answer) {
@@ -81,8 +84,8 @@ export class Turns {
 }
 
 /** Return a turn as it is kept. */
-export const keptTurn = ({ kind, agent, noticed, heard, token, sound, reason, times, tools }) => (
-  { kind, agent, noticed, heard, token, sound, reason, times, tools });
+export const keptTurn = ({ kind, agent, noticed, heard, token, sound, reason, times, tools, discarded }) => (
+  { kind, agent, noticed, heard, token, sound, reason, times, tools, discarded });
 
 const STEPS = ["pause", "stt", "llm", "tts"];
 
