@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from agentsd.control.importers.tool_lock import format_lock
 from agentsd.control.validation.validate import validate_tree
 from agentsd.core.manifest.agent import AgentHead
 from agentsd.core.manifest.tool_checks import find_misdirected_tokens
+from agentsd.core.manifest.tool_lock import PinnedTool, ServerTool
 from agentsd.core.violations import Violation
 from agentsd.files.tree import read_tree
 from tests.control.place import make_checker, uid
@@ -56,8 +58,12 @@ async def found_in(
 
 
 async def test_what_fits_is_valid(tmp_path: Path) -> None:
-    """Requests, and a tool of the client; those of servers need their lock."""
-    assert await found_in(tmp_path / "agents.d", HEAD + GOOD + "tool_rounds: 3\n") == ()
+    """All three kinds, in a manifest and in the runtime's own model."""
+    root = tmp_path / "agents.d"
+    root.mkdir()
+    pinned = {"search_docs": PinnedTool(ServerTool("search_docs", "Searches."))}
+    (root / "_tools.lock.yaml").write_text(format_lock({"https://mcp.example.com/mcp": pinned}))
+    assert await found_in(root, HEAD + GOOD + "tool_rounds: 3\n") == ()
 
 
 HTTP = "  - name: t\n    http: {url: 'https://a.example/x'}\n"
