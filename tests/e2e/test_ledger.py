@@ -19,6 +19,8 @@ from tests.vendors.openai_server import OpenAIServer
 
 REPLICAS = 3
 CLIENTS = 8
+PAUSE_SECONDS = 0.08
+"""Between two turns of a client, so that they last longer than the faults."""
 MANIFEST = "llm: {{provider: openai-compatible, model: m, api_url: {url}, price: {{input: 1, output: 1}}}}\n"
 CHAT = {"model": "one", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -26,6 +28,7 @@ CHAT = {"model": "one", "messages": [{"role": "user", "content": "Hello"}]}
 async def ask(session: aiohttp.ClientSession, urls: list[str], turns: int, *, stream: bool) -> None:
     """So many turns, on each replica in turn; one that is gone is left out."""
     for number in range(turns):
+        await asyncio.sleep(PAUSE_SECONDS)
         with suppress(aiohttp.ClientError):
             url = urls[number % len(urls)] + "/v1/chat/completions"
             async with session.post(url, json={**CHAT, "stream": stream}) as reply:
@@ -76,6 +79,7 @@ async def test_usage_is_what_the_vendor_counted(home: Home, postgres: EmbeddedPo
         await asyncio.sleep(2)
         await replicas[0][0].kill()
         asked_within = len(vendor.requests) - asked_before
+        assert asked_within
         await asyncio.gather(*work)
         counted = len(vendor.requests)
 
