@@ -8,6 +8,7 @@ from typing import Any
 
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import LiveAgent
+from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.answer_gate import AnswerGate
@@ -16,7 +17,7 @@ from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipe import Pipe
 from agentsd.services.voicebot.turns import AnswerRequest, CallTurn
 
-ChatFunction = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, Any]]]
+ChatFunction = Callable[[LiveAgent, Mapping[str, Any], ToolTurn], AsyncIterator[dict[str, Any]]]
 """``services.chat.stream_chat``, or a wrapper of it."""
 
 OPENING_PROMPT = "The call has begun, and nobody has spoken yet: open the conversation."
@@ -61,6 +62,7 @@ class AnswerMaker:
         *,
         gate: AnswerGate | None = None,
         timed: bool = True,
+        tools: ToolTurn | None = None,
     ) -> Answer:
         """Return an answer to ``turn`` that has not begun."""
         ask, preferences = turn.ask, turn.preferences
@@ -75,6 +77,7 @@ class AnswerMaker:
             attempts=turn.attempts,
             timeouts=agent.spec.turn.timeouts if timed else None,
             conversation=self._conversation if ask.kept else Conversation(),
+            tools=tools,
             label=preferences.label,
             ask=ask.label,
             kept=ask.kept,
@@ -100,6 +103,9 @@ class AnswerMaker:
         }
         return Question(body, ask)
 
-    def put(self, agent: LiveAgent, question: Question) -> AsyncIterator[dict[str, Any]]:
-        """Return the chunks of the model's answer. Raises ``AgentsdError`` where the agent has no model."""
-        return self._talk(agent, question.body)
+    def put(self, agent: LiveAgent, question: Question, tools: ToolTurn) -> AsyncIterator[dict[str, Any]]:
+        """Return the chunks of the model's answer; ``tools`` is its context.
+
+        Raises ``AgentsdError`` where the agent has no model.
+        """
+        return self._talk(agent, question.body, tools)

@@ -72,6 +72,7 @@ async def open_call(
         finally:
             ticking.cancel()
             call.hang_up()
+            await runner.left_calls.wait_closed()
 
 
 class Call:
@@ -281,7 +282,10 @@ class Call:
         """
         self._closing = self.runner.closing = True
         self._microphone.stop()
-        while tasks := [turn.task for turn in self.runner.turns if turn.task]:
+        while tasks := [
+            *(turn.task for turn in self.runner.turns if turn.task),
+            *self.runner.left_calls.tasks,
+        ]:
             await asyncio.wait(tasks)
         self.queue.end()
 
@@ -290,6 +294,7 @@ class Call:
         self._closing = self.runner.closing = True
         self._greeting = None
         self._microphone.close()
+        self.runner.left_calls.close()
         for turn in self.runner.turns:
             if turn.task is not None:
                 turn.task.cancel()

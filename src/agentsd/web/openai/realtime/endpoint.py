@@ -184,9 +184,10 @@ def _resolve_model(request: web.Request, model: str) -> str:
 def _make_talk(parts: AppContext, leases: Leases) -> ChatFunction:
     """Return a function that chats with the agent's knowledge, and may hand over to one of ``leases``."""
 
-    async def talk(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    async def talk(
+        agent: LiveAgent, body: Mapping[str, Any], tools: ToolTurn
+    ) -> AsyncGenerator[dict[str, Any], None]:
         grounded, passages = await rag.add_passages(agent, body, parts.knowledge)
-        tools = ToolTurn()
         if agent.spec.handoff:
             tools.switch = HandoffSwitch(leases, body, check=chat.check_request, goes_on=False)
         answer = rag.cite_stream(chat.stream_chat(agent, grounded, tools), passages)

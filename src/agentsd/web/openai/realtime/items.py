@@ -9,9 +9,11 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from agentsd.audio.pcm import BadAudio, decode_base64_audio
+from agentsd.providers.tool import ToolResult
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, Role, make_id
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.openai.realtime.fields import RealtimeModel, parse_model, refuse_value
+from agentsd.web.openai.responses.tool_items import SERVER_LABEL
 
 Frame = dict[str, Any]
 
@@ -157,10 +159,33 @@ def make_item(item: ConversationItem, status: str = "completed") -> Frame:
     if item.kind == "call":
         call = {"name": item.name, "call_id": item.call_id, "arguments": item.text}
         return {**head, "type": "function_call", "status": status, **call}
+    if item.kind == "server_call":
+        return make_mcp_call(item)
     if item.kind == "result":
         result = {"call_id": item.call_id, "output": item.text}
         return {**head, "type": "function_call_output", "status": status, **result}
     return {**head, "type": "message", "status": status, "role": item.role, "content": [_make_part(item)]}
+
+
+def make_mcp_call(item: ConversationItem) -> Frame:
+    """Make the item of a call that this server runs: as OpenAI shows those of MCP servers."""
+    result = item.result
+    failed = result is not None and not result.ok
+    return {
+        "id": item.id,
+        "object": "realtime.item",
+        "type": "mcp_call",
+        "server_label": SERVER_LABEL,
+        "name": item.name,
+        "arguments": item.text,
+        "output": result.text if result is not None and result.ok else None,
+        "error": _make_call_error(result) if result is not None and failed else None,
+        "approval_request_id": None,
+    }
+
+
+def _make_call_error(result: ToolResult) -> Frame:
+    return {"type": "tool_execution_error", "message": f"{result.outcome}: {result.text}"}
 
 
 def _make_part(item: ConversationItem) -> Frame:
