@@ -233,3 +233,19 @@ async def test_a_call_that_ends_leaves_no_tool_running(
             assert not server.last.disconnected.is_set()
     await asyncio.wait_for(server.last.disconnected.wait(), 5)
     await settled(stack, voices)
+
+
+@pytest.mark.parametrize("beta", [True, False])
+async def test_clients_that_do_not_know_such_items_see_none(
+    stack: Stack, voices: Vendors, server: ToolServer, beta: bool
+) -> None:
+    """Of the beta interface, which did not have them, and those that ask for it: the answer alone."""
+    await serve(stack, voices, server)
+    async with call(stack, "a", headers={"OpenAI-Beta": "realtime=v1"} if beta else {}) as line:
+        if not beta:
+            await line.update(include=["agentsd.hidden_tools"])
+        await line.write("Weather in Bonn?")
+        response = await line.done()
+        assert [one["type"] for one in response["output"]] == ["message"]
+        assert "mcp_" not in str(line.events)
+    assert len(server.requests) == 1

@@ -35,7 +35,7 @@ _PARTS = {"output_audio": "audio", "output_text": "text"}
 def translate_frame(frame: Frame) -> Frame | None:
     """Return an event as the beta interface had it; None for one that it did not have."""
     kind = frame["type"]
-    if kind in DROPPED_EVENTS or kind.startswith("response.mcp_call") or _is_unknown(frame.get("item")):
+    if kind in DROPPED_EVENTS:
         return None
     translated = {**frame, "type": EVENT_NAMES.get(kind, kind)}
     if "session" in frame:
@@ -77,13 +77,8 @@ def _translate_response(response: Mapping[str, Any]) -> Frame:
     flat = {key: value for key, value in response.items() if key not in ("audio", "output_modalities")}
     flat["modalities"] = ["text", "audio"] if aloud else ["text"]
     flat["output_audio_format"] = _FORMATS[output["format"]["type"]] if output else None
-    flat["output"] = [_translate_item(item) for item in response["output"] if not _is_unknown(item)]
+    flat["output"] = [_translate_item(item) for item in response["output"]]
     return flat
-
-
-def _is_unknown(item: Mapping[str, Any] | None) -> bool:
-    """Return whether an item is of a type that the beta interface did not have: a call of this server's."""
-    return item is not None and str(item.get("type")).startswith("mcp_")
 
 
 def _translate_item(item: Mapping[str, Any]) -> Frame:

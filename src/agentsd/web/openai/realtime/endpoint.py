@@ -45,7 +45,8 @@ from agentsd.web.openai.realtime.client_events import ClientEvents
 from agentsd.web.openai.realtime.idle_timer import IdleTimer
 from agentsd.web.openai.realtime.items import Frame
 from agentsd.web.openai.realtime.server_events import ServerEvents, make_error_frame
-from agentsd.web.openai.realtime.session import TURN_REPORTS, RealtimeSession, SessionKind
+from agentsd.web.openai.realtime.session import HIDDEN_TOOLS, TURN_REPORTS, RealtimeSession, SessionKind
+from agentsd.web.openai.realtime.tool_frames import hide_server_tools
 from agentsd.web.openai.realtime.turn_report import REPORTS
 
 SUBPROTOCOL = "realtime"
@@ -304,7 +305,11 @@ class RealtimeConnection:
         await self._socket.close(code=WSCloseCode.GOING_AWAY, message=reason)
 
     async def _send(self, frame: Frame) -> None:
-        shown = translate_frame(frame) if self._beta else frame
+        shown: Frame | None = frame
+        if self._beta or HIDDEN_TOOLS in self._commands.session.include:
+            shown = hide_server_tools(frame)
+        if self._beta and shown is not None:
+            shown = translate_frame(shown)
         if shown is None:
             return
         data = to_json({"event_id": make_id("event"), **shown})
