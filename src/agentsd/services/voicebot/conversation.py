@@ -12,8 +12,8 @@ from agentsd.services.tools.executor import make_content
 from agentsd.system.identifier import make_identifier
 
 Role = Literal["user", "assistant", "system"]
-ItemKind = Literal["message", "call", "result", "server_call"]
-"""What an item is: words, a call of a client's tool, what that tool returned, or a call of this server's."""
+ItemKind = Literal["message", "call", "result", "server_call", "approval_request", "approval_response"]
+"""What an item is: words, a call of a client's tool, its result, a call of this server's, consent to one."""
 
 CALL_KINDS: tuple[ItemKind, ...] = ("call", "server_call")
 
@@ -52,6 +52,7 @@ class ConversationItem:
     whole: bool = True  # False for a call whose arguments did not come
     hidden: bool = False  # from models: it was before a hand-off that does not carry it
     extra: Mapping[str, Any] = field(default_factory=dict)  # what a vendor adds to a call, and wants back
+    answered: bool = False  # of a request for consent
     result: ToolResult | None = None  # of a call that this server runs, once it has ended
 
     @property
@@ -146,7 +147,7 @@ class Conversation:
 
 def _is_said(item: ConversationItem) -> bool:
     """Return whether an item is a contribution; a call that this server makes is part of an answer."""
-    return bool(item.text) and item.role != "system" and item.kind != "server_call"
+    return bool(item.text) and item.role != "system" and item.kind in ("message", "call", "result")
 
 
 def make_messages(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:

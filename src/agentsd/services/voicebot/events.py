@@ -176,6 +176,7 @@ class ServerCallBegan:
     answer: str
     item: str
     previous: str | None
+    call_id: str  # of a call that the user agreed to: the request's id
     name: str
     arguments: str
 
@@ -187,6 +188,17 @@ class ServerCallEnded:
     answer: str
     item: str
     result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    """Request for the user's consent to such a call."""
+
+    answer: str
+    item: str
+    previous: str | None
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +287,7 @@ CallEvent = (
     | ToolCallEnded
     | ServerCallBegan
     | ServerCallEnded
+    | ApprovalRequested
     | AnswerEnded
     | AnswerDiscarded
     | AnswerTruncated

@@ -13,7 +13,7 @@ from agentsd.services.tools.events import ToolCall, ToolEnded, ToolEvent, ToolSt
 from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.voicebot.answer_gate import AnswerGate
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
-from agentsd.services.voicebot.events import CallEvent, ServerCallBegan, ServerCallEnded
+from agentsd.services.voicebot.events import ApprovalRequested, CallEvent, ServerCallBegan, ServerCallEnded
 
 NOT_MADE = ToolResult("cancelled", "the call was not made")
 
@@ -39,7 +39,7 @@ class ServerCalls:
         if isinstance(event, ToolStarted) and not (event.definition and event.definition.kind == "handoff"):
             yield self._add(event.call)
         elif isinstance(event, ToolEnded):
-            yield from self._end(event.call, event.result)
+            yield from self._end(event.call, event.result, event.approval)
 
     def settle(self) -> None:
         """End the calls of an answer whose rounds were closed; those that go on stay open."""
@@ -64,9 +64,9 @@ class ServerCalls:
         previous = self._conversation.add(item, self.anchor, first=self.anchor is None)
         self.anchor = item.id
         self._open.append((call, item))
-        return ServerCallBegan(self._answer, item.id, previous, item.name, item.text)
+        return ServerCallBegan(self._answer, item.id, previous, item.call_id, item.name, item.text)
 
-    def _end(self, call: ToolCall, result: ToolResult) -> Iterator[CallEvent]:
+    def _end(self, call: ToolCall, result: ToolResult, approval: str | None = None) -> Iterator[CallEvent]:
         found = next((one for one in self._open if one[0] is call), None)
         if found is None:
             return
@@ -75,6 +75,18 @@ class ServerCalls:
         item.result = result
         self._conversation.shrink()
         yield ServerCallEnded(self._answer, item.id, result)
+        if approval is not None:
+            yield self._ask(item, approval)
+
+    def _ask(self, made: ConversationItem, approval: str) -> ApprovalRequested:
+        """Add the request for consent to a call that was not made."""
+        item = ConversationItem(
+            approval, "assistant", made.text, "approval_request", call_id=made.id, name=made.name
+        )
+        previous = self._conversation.add(item, made.id)
+        if self.anchor == made.id:
+            self.anchor = item.id
+        return ApprovalRequested(self._answer, item.id, previous, item.name, item.text)
 
     def _push_end(self, call: ToolCall, result: ToolResult) -> None:
         for event in self._end(call, result):

@@ -22,6 +22,7 @@ from agentsd.core.manifest.turn import Interrupt
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.providers.resilience.attempts import open_attempts
+from agentsd.services.tools.consents import CallApprovals
 from agentsd.services.tools.events import HandedOver
 from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.turn_records.record import TurnAgent
@@ -90,6 +91,7 @@ class TurnRunner:
         talk: ChatFunction,
         metrics: VoiceMetrics | None,
         sinks: TurnSink | None = None,
+        approvals: CallApprovals | None = None,
     ) -> None:
         self.id = make_id("conv")
         self.conversation = Conversation()
@@ -105,7 +107,10 @@ class TurnRunner:
         self.serving = serving
         self.clock = clock
         self._metrics = metrics
-        self._maker = AnswerMaker(events, self.conversation, clock=clock, talk=talk, metrics=metrics)
+        self.approvals = approvals
+        self._maker = AnswerMaker(
+            events, self.conversation, clock=clock, talk=talk, metrics=metrics, approvals=approvals
+        )
         self._preparer = AnswerPreparer(self._maker, events, metrics)
         self._sinks = sinks
         self.left_calls = LeftCalls()

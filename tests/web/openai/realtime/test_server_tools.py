@@ -249,3 +249,51 @@ async def test_clients_that_do_not_know_such_items_see_none(
         assert [one["type"] for one in response["output"]] == ["message"]
         assert "mcp_" not in str(line.events)
     assert len(server.requests) == 1
+
+
+async def test_consent_by_the_callers_next_words(stack: Stack, voices: Vendors, server: ToolServer) -> None:
+    """The first call is not made, and a request is seen; the same call in the next turn is made, once."""
+    await serve(stack, voices, server, confirm=True)
+    async with call(stack, "a") as line:
+        await line.write("Weather in Bonn?")
+        response = await line.done()
+        made, request, message = response["output"]
+        assert made["error"]["message"].startswith("confirmation_required")
+        assert (request["type"], request["name"]) == ("mcp_approval_request", "weather")
+        assert request["arguments"] == '{"place": "Bonn"}'
+        assert "has not agreed" in message["content"][0]["transcript"]
+        await line.send("response.create")  # nobody has said anything
+        assert "confirmation_required" in str((await line.done())["output"])
+        assert server.requests == []
+        await line.write("Yes.")
+        assert (await line.done())["output"][0]["error"] is None
+        await line.write("And again?")
+        assert "confirmation_required" in str((await line.done())["output"])
+        check_shapes(line)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_consent_by_the_clients_answer_to_the_request(
+    stack: Stack, voices: Vendors, server: ToolServer, monkeypatch: Any, approve: bool
+) -> None:
+    """The call is made at once, with the request's id; or the model reads that it is declined."""
+    await serve(stack, voices, server, confirm=True)
+    async with call(stack, "a") as line:
+        await line.write("Weather in Bonn?")
+        request = (await line.done())["output"][1]
+        monkeypatch.setattr(voices.llm, "answer", lambda body: ["Done. "])
+        item = {"type": "mcp_approval_response", "approval_request_id": request["id"], "approve": approve}
+        await line.send("conversation.item.create", item=item)
+        response = await line.done()
+        assert response["output"][-1]["content"][0]["transcript"] == "Done."
+        calls = [one for one in response["output"] if one["type"] == "mcp_call"]
+        assert [(one["approval_request_id"], one["error"]) for one in calls] == [
+            (request["id"], None)
+        ] * approve
+        await line.send("conversation.item.create", item=item)
+        assert (await line.until("error"))["error"]["param"] == "item.approval_request_id"
+        check_shapes(line)
+    results = [one["content"] for one in asked(voices) if one["role"] == "tool"]
+    assert any('"error":"declined"' in one for one in results) is not approve
+    assert len(server.requests) == approve

@@ -23,6 +23,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.services import chat, rag
 from agentsd.services.handover import announce_handoff
+from agentsd.services.tools.consents import CallApprovals
 from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.voicebot import events as ev
@@ -108,6 +109,7 @@ async def handle_realtime(request: web.Request) -> web.StreamResponse:
                 preferences=session.preferences(),
                 metrics=metrics,
                 talk=_make_talk(parts, make_scoped_leases(request)),
+                approvals=CallApprovals(parts.database, make_id("call"), principal.digest),
                 sinks=request.app[TURN_SINKS].of_token(principal.actor),
             ) as call:
                 await socket.prepare(request)

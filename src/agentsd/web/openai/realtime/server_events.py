@@ -29,6 +29,7 @@ AnswerPart = (
     | ev.ToolCallEnded
     | ev.ServerCallBegan
     | ev.ServerCallEnded
+    | ev.ApprovalRequested
 )
 
 
@@ -59,6 +60,7 @@ class ServerEvents:
                 | ev.ToolCallEnded()
                 | ev.ServerCallBegan()
                 | ev.ServerCallEnded()
+                | ev.ApprovalRequested()
             ):
                 yield from self._take_part(event)
             case ev.AnswerEnded():
@@ -149,6 +151,8 @@ class ResponseFrames:
                 yield from self._begin_server_call(event)
             case ev.ServerCallEnded():
                 yield from self._end_server_call(event)
+            case ev.ApprovalRequested():
+                yield from self._ask_approval(event)
 
     def end(self, event: ev.AnswerEnded) -> Iterator[Frame]:
         """Return the last frames."""
@@ -199,7 +203,14 @@ class ResponseFrames:
         yield from self._end_item(item)
 
     def _begin_server_call(self, event: ev.ServerCallBegan) -> Iterator[Frame]:
-        item = ConversationItem(event.item, "assistant", event.arguments, "server_call", name=event.name)
+        item = ConversationItem(
+            event.item,
+            "assistant",
+            event.arguments,
+            "server_call",
+            call_id=event.call_id,
+            name=event.name,
+        )
         yield from self._add_item(make_item(item), event.previous)
         index = len(self._items) - 1
         self.open_calls[item.id] = OpenCall(item, event.previous, index, self._began.kept)
@@ -208,6 +219,14 @@ class ResponseFrames:
         kind = "response.mcp_call_arguments.done"
         yield self._placed(kind, item.id, item_id=item.id, arguments=item.text)
         yield {"type": "response.mcp_call.in_progress", "item_id": item.id, "output_index": index}
+
+    def _ask_approval(self, event: ev.ApprovalRequested) -> Iterator[Frame]:
+        item = ConversationItem(event.item, "assistant", event.arguments, "approval_request", name=event.name)
+        frame = make_item(item)
+        yield from self._add_item(frame, event.previous)
+        yield from self._end_item(frame)
+        if self._began.item not in self._items:
+            self._message_previous = item.id
 
     def _end_server_call(self, event: ev.ServerCallEnded) -> Iterator[Frame]:
         """Return the frames for the end of a call that this server ran."""
