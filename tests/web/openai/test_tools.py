@@ -194,15 +194,15 @@ async def test_a_client_s_tool_named_like_a_server_s(sales: Stack, vendor: OpenA
 
 async def test_a_mixed_round_loses_neither(sales: Stack, vendor: OpenAIServer, tools: ToolServer) -> None:
     """The client gets its call, and the model both results."""
-    vendor.script = [[LOOK, Call("open_page", '{"path": "/a"}', "call_2")], ["Done."]]
+    vendor.script = [[LOOK, Call("open_page", '{"path": "/a"}', "D681PevKs")], ["Done."]]
     first = await chat(sales)
     message = first["choices"][0]["message"]
-    assert [one["id"] for one in message["tool_calls"]] == ["call_2"]
-    result = {"role": "tool", "tool_call_id": "call_2", "content": "opened"}
+    assert [one["id"] for one in message["tool_calls"]] == ["D681PevKs"]
+    result = {"role": "tool", "tool_call_id": "D681PevKs", "content": "opened"}
     answer = await chat(sales, [*ASK, message, result])
     assert answer["choices"][0]["message"]["content"] == "Done."
     heard = vendor.last_chat["messages"][1:]
-    assert [one.get("tool_call_id") for one in heard] == [None, None, "call_1", "call_2"]
+    assert [one.get("tool_call_id") for one in heard] == [None, None, "call_1", "D681PevKs"]
 
 
 REFUND = Call("refund", '{"order_id": "7"}')

@@ -38,7 +38,7 @@ async def execute_call(
             call, ToolResult("unavailable", "this tool cannot be used at the moment"), tool.definition
         )
     try:
-        arguments = tool.definition.arguments.parse(call.arguments)
+        arguments = _parse_arguments(tool, call)
     except InvalidArguments as error:
         return ToolEnded(call, ToolResult("invalid_arguments", str(error)), tool.definition)
     if turn.read_only and not tool.definition.read_only:
@@ -49,6 +49,12 @@ async def execute_call(
         if refused is not None:
             return ToolEnded(call, refused.result, tool.definition, refused.approval)
     return ToolEnded(call, await run_tool(tool, arguments, turn.variables), tool.definition)
+
+
+def _parse_arguments(tool: Tool, call: ToolCall) -> dict[str, Any]:
+    if call.cut:
+        raise InvalidArguments("your answer was cut off before the arguments: call again, and write less")
+    return tool.definition.arguments.parse(call.arguments)
 
 
 async def run_tool(tool: Tool, arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> ToolResult:
