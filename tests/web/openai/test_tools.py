@@ -249,6 +249,38 @@ async def test_consent_expires_with_the_next_turn(
     assert tools.requests == []
 
 
+async def test_consent_is_to_all_that_a_call_sends(
+    stack: Stack, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """Not to the same arguments for another customer, nor to a tool that leads elsewhere meanwhile."""
+    head = (
+        vendor_manifest(vendor.url)
+        + "variables: {customer: {type: string}, mood: {type: string, default: x}}\n"
+    )
+    entry = (
+        "tools:\n  - name: refund\n    parameters: {{order_id: {{type: string}}}}\n    confirm: true\n"
+        '    http: {{url: "{url}/{path}/{{{{customer}}}}", method: POST}}\n'
+    )
+
+    async def turn(customer: str, mood: str = "x") -> None:
+        values = {"customer": customer, "mood": mood}
+        await chat(stack, headers={"X-Conversation-Id": "c1"}, metadata={"variables": values})
+
+    stack.write("acme/sales.yaml", head + entry.format(url=tools.url, path="refunds"), sealed=True)
+    await stack.sync()
+    vendor.script = [[REFUND], ["?"], [REFUND], ["?"], [REFUND], ["?"], [REFUND], ["Done."]]
+    await turn("ada")
+    await turn("bob")
+    assert errors_of(vendor) == ["confirmation_required"]
+    stack.write("acme/sales.yaml", head + entry.format(url=tools.url, path="payments"), sealed=True)
+    await stack.sync()
+    await turn("bob")
+    assert errors_of(vendor) == ["confirmation_required"]
+    assert tools.requests == []
+    await turn("bob", mood="y")  # which the tool does not send
+    assert [one.path for one in tools.requests] == ["/payments/bob"]
+
+
 async def test_results_of_a_client_s_tools_are_no_turn_of_the_user(
     sales: Stack, vendor: OpenAIServer, tools: ToolServer
 ) -> None:
@@ -259,7 +291,7 @@ async def test_results_of_a_client_s_tools_are_no_turn_of_the_user(
     for _ in range(2):
         first = await chat(sales, headers=headers)
         called = first["choices"][0]["message"]
-        result = {"role": "tool", "tool_call_id": "call_2", "content": "opened"}
+        result = {"role": "tool", "tool_call_id": called["tool_calls"][0]["id"], "content": "opened"}
         await chat(sales, [*ASK, called, result], headers=headers)
     assert [one.path for one in tools.requests] == ["/refunds"]
 

@@ -61,13 +61,15 @@ class RequestTemplate:
         self._query = (*parsed.query, *((name, parse_template(one)) for name, one in request.query.items()))
         self._headers = tuple((name, parse_template(one)) for name, one in request.headers.items())
         self._body = request.body
-        self._placed = frozenset(self._find_placed())
+        placed = tuple(self._find_placed())
+        self._placed = frozenset(one.name for one in placed if one.kind == "argument")
+        self.variables = frozenset(one.name for one in placed if one.kind == "variable")
 
-    def _find_placed(self) -> Iterator[str]:
-        """Yield the names of the arguments that a placeholder places."""
+    def _find_placed(self) -> Iterator[Placeholder]:
+        """Yield all placeholders."""
         pairs = (*self._query, *self._headers, *(("", parts) for parts in self._path))
         for parts in (*(parts for _, parts in pairs), *_iter_body_templates(self._body)):
-            yield from (one.name for one in find_placeholders(parts) if one.kind == "argument")
+            yield from find_placeholders(parts)
 
     def fill(self, arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> HttpCall:
         """Return the request for ``arguments``. Raises ``ArgumentRefused``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from hashlib import sha256
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -116,6 +117,7 @@ class McpTool:
             entry.on_interrupt,
             entry.confirm,
             entry.timeout_seconds,
+            target=sha256(f"{entry.mcp.url} {pinned.digest}".encode()).hexdigest(),
         )
         self.source = source
 

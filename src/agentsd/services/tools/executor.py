@@ -89,7 +89,7 @@ async def _check_consent(
     )
     if turn.consents is None:
         return unavailable
-    key = hash_call(agent, definition.name, arguments)
+    key = hash_call(agent, definition, arguments, turn.variables)
     try:
         if await turn.consents.redeem(key):
             return None
@@ -106,9 +106,15 @@ async def _check_consent(
     return _MissingConsent(ToolResult("confirmation_required", text), approval)
 
 
-def hash_call(agent: LiveAgent, tool: str, arguments: Mapping[str, Any]) -> bytes:
-    """Return the hash of agent, tool and canonical arguments, which consent is bound to."""
-    value = [str(agent.id), tool, arguments]
+def hash_call(
+    agent: LiveAgent, tool: ToolDefinition, arguments: Mapping[str, Any], variables: Mapping[str, Any]
+) -> bytes:
+    """Return the hash of what consent is bound to: agent, tool, and all that a call sends.
+
+    That is where the tool leads, canonical arguments, and the values of variables that it sends.
+    """
+    sent = {name: variables.get(name) for name in tool.variables}
+    value = [str(agent.id), tool.name, tool.target, arguments, sent]
     return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).digest()
 
 
