@@ -151,6 +151,8 @@ async def test_what_a_model_gets_wrong_is_a_result_that_it_reads(
     assert answer["text"] == "I see."
     assert [one[1] for one in outcomes(answer)] == [outcome]
     assert len(made.paths) == (outcome == "ok")
+    again = json.loads(made.heard()[1]["tool_calls"][0]["function"]["arguments"])
+    assert isinstance(again, dict)  # vendors refuse a conversation with anything else
     if outcome != "ok":
         assert json.loads(made.heard()[-1]["content"])["error"] == outcome
 

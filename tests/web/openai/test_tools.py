@@ -296,6 +296,26 @@ async def test_results_of_a_client_s_tools_are_no_turn_of_the_user(
     assert [one.path for one in tools.requests] == ["/refunds"]
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_call_of_the_client_that_was_cut_off_is_incomplete(
+    sales: Stack, vendor: OpenAIServer, stream: bool
+) -> None:
+    """In responses by its status, in chats by the reason: nobody runs half a call."""
+    vendor.finish = "length"
+    cut = Call("open_page", '{"path": "/a', "c2")
+    vendor.script = [[Call("open_page", '{"path": "/a"}'), cut], [cut]]
+    async with client_of(sales) as client:
+        answer: Any = await client.responses.create(model="acme/sales", input="Open it", stream=stream)
+        if stream:
+            (answer,) = [one.response async for one in answer if one.type == "response.incomplete"]
+    assert (answer.status, [item.status for item in answer.output]) == (
+        "incomplete",
+        ["completed", "incomplete"],
+    )
+    if not stream:
+        assert (await chat(sales))["choices"][0]["finish_reason"] == "length"
+
+
 async def test_consent_in_responses_is_an_item(sales: Stack, vendor: OpenAIServer, tools: ToolServer) -> None:
     """Agreed to by its id: the call is made at once, and once; declined: the model reads that."""
     async with client_of(sales) as client:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentsd.core.manifest.tool_schema import repair_arguments
 from agentsd.providers.llm.answer_stream import CUT_REASONS
 from agentsd.services.tools.call_ids import make_call_id, may_repeat
 from agentsd.services.tools.events import ToolCall
@@ -36,8 +37,15 @@ class HeldCall:
         return ToolCall(self.id, self.name, self.arguments, cut and not self.arguments.strip())
 
     def as_message(self) -> dict[str, Any]:
-        """Return the call as a message of the assistant contains it."""
-        function = {"name": self.name, "arguments": self.arguments or "{}"}
+        """Return the call as a message of the assistant contains it, for the vendor."""
+        return self._make_message(repair_arguments(self.arguments))
+
+    def as_written(self) -> dict[str, Any]:
+        """Return the call as the model wrote it, for the client."""
+        return self._make_message(self.arguments)
+
+    def _make_message(self, arguments: str) -> dict[str, Any]:
+        function = {"name": self.name, "arguments": arguments}
         return {"id": self.id, "type": "function", "function": function, **self.extra}
 
 
@@ -79,7 +87,7 @@ class RoundAnswer:
         for one in late:
             if one.id not in self.renamed:
                 one.id = self._name_call(one.id, one.name)
-        return [{"index": at, **one.as_message()} for at, one in enumerate(late, len(self._passed))]
+        return [{"index": at, **one.as_written()} for at, one in enumerate(late, len(self._passed))]
 
     def take_choice(self, choice: Mapping[str, Any], *, begun: bool) -> dict[str, Any] | None:
         """Take a choice of a chunk; return what the client gets of it, None for nothing.

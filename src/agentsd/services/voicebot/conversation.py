@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sys import getsizeof
 from typing import Any, Literal
 
+from agentsd.core.manifest.tool_schema import repair_arguments
 from agentsd.system.identifier import make_identifier
 
 Role = Literal["user", "assistant", "system"]
@@ -163,7 +164,7 @@ def _make_call_messages(
         {
             "id": call.call_id,
             "type": "function",
-            "function": {"name": call.name, "arguments": call.text},
+            "function": {"name": call.name, "arguments": repair_arguments(call.text)},
             **call.extra,
         }
         for call in calls
