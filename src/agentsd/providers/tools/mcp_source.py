@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from time import monotonic, perf_counter
 from typing import Any
+from urllib.parse import urlsplit
 
 from agentsd.core.manifest.tool_lock import PinnedServer, PinnedTool, ServerTool
 from agentsd.core.manifest.tool_schema import ArgumentSchema
@@ -51,7 +52,7 @@ class McpToolSource:
         server = settings.entry.mcp
         headers, self.redactor = _make_auth(server.auth_token)
         host = normalise_origin(server.url)
-        if reason := sessions.outbound.refuses_host(host.rpartition("//")[2].rpartition(":")[0]):
+        if reason := sessions.outbound.refuses_host(urlsplit(host).hostname or ""):
             raise ProviderForbidden(
                 f"the MCP server {host}: {reason}",
                 hint="AGENTSD_OUTBOUND lists what this server may connect to",
