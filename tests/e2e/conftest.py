@@ -48,6 +48,14 @@ async def client() -> AsyncIterator[Client]:
 
 
 @pytest.fixture
+async def empty_postgres(home: Home) -> AsyncIterator[EmbeddedPostgres]:
+    """A server of the test's own that was never migrated; not started yet."""
+    server = EmbeddedPostgres(home.root / "own", settings={"fsync": "off"})
+    yield server
+    await asyncio.to_thread(server.stop)
+
+
+@pytest.fixture
 async def postgres(home: Home) -> AsyncIterator[EmbeddedPostgres]:
     """A server of the test's own, to be killed; not started yet."""
     # What was committed outlives a kill of the server, if not one of the machine.

@@ -82,13 +82,13 @@ async def test_everything_starts_before_postgres(
 
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.soak)])
 async def test_what_postgres_refuses(
-    home: Home, client: Client, postgres: EmbeddedPostgres, thorough: bool
+    home: Home, client: Client, empty_postgres: EmbeddedPostgres, thorough: bool
 ) -> None:
     """A wrong password, a read-only server, an older, a newer, no schema: each is named, with what to do.
 
     To one command each; thoroughly, to every one that meets it.
     """
-    url = await asyncio.to_thread(postgres.start)
+    url = await asyncio.to_thread(empty_postgres.start)
     home.write("a.yaml", echo("here", id=uuid4()))
     most = None if thorough else 1
     await refused(home, url, ["serve --port 0", "sync"][:most], "has no tables of agentsd")
@@ -98,7 +98,7 @@ async def test_what_postgres_refuses(
         admin.execute(f"CREATE ROLE keeper LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
         admin.execute("CREATE ROLE reader LOGIN SUPERUSER")
         admin.execute("ALTER ROLE reader SET default_transaction_read_only = on")
-        rules = postgres.data_dir / "pg_hba.conf"
+        rules = empty_postgres.data_dir / "pg_hba.conf"
         rules.write_text(f"local all keeper scram-sha-256\n{rules.read_text()}")
         admin.execute("SELECT pg_reload_conf()")
 

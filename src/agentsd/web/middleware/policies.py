@@ -30,9 +30,14 @@ class Policies:
     budgets: OwnerBudgets | None = None
 
     def install(self, app: web.Application) -> None:
-        """Add the policies' headers to every response, streams and sockets included."""
+        """Add the policies' headers to every response, streams and sockets included; close with ``app``."""
+        app.on_cleanup.append(self._close)
         if self.limiter or self.cors or self.proxies.networks:
             app.on_response_prepare.append(self._decorate)
+
+    async def _close(self, _app: web.Application) -> None:
+        if self.limiter is not None:
+            await self.limiter.aclose()
 
     async def _decorate(self, request: web.Request, response: web.StreamResponse) -> None:
         if self.limiter is not None:

@@ -96,6 +96,12 @@ class RedisCounters:
         remaining = max(stats.remaining, 0) if allowed else 0
         return allowed, remaining, max(stats.reset_time - time.time(), 0.0)
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        bridge = getattr(self.storage, "bridge", None)
+        if bridge is not None:
+            await bridge.get_connection().aclose(close_connection_pool=True)
+
     def _lost(self, error: Exception) -> None:
         if not self._again:
             self._up.set(0)

@@ -63,6 +63,12 @@ class RateLimiter:
         if self._failed is not None:
             await self._count(request, [(self._failed, self._proxies.client_of(request))])
 
+    async def aclose(self) -> None:
+        """Close the connections of shared counters."""
+        quotas = (self._token, self._address, self._failed)
+        for shared in {quota.shared for quota in quotas if quota is not None and quota.shared is not None}:
+            await shared.aclose()
+
     def _due(self, request: web.Request, principal: Principal) -> list[tuple[Quota, str]]:
         """Return the quotas that count this request, the widest first.
 

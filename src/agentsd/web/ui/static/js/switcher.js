@@ -14,14 +14,16 @@ const TYPING_MS = 60;
 /** Put the switcher into the page; it shows the choice of `choice.js`. */
 export function mountSwitcher() {
   const place = byId("switcher");
-  const state = { items: [], active: 0, total: 0, asked: 0, from: null, typed: null, wanted: false };
+  const state = { items: [], active: 0, total: 0, asked: 0, from: null, typed: null, wanted: false, pressed: false };
   const name = h("span.name");
   const dot = h("span.dot");
   const button = h("button.switcher-button", {
     type: "button", ariaHaspopup: "listbox", ariaExpanded: "false", ariaControls: "agents-panel",
     onclick: () => (panel.hidden ? open() : close()),
   }, dot, name, h("span", { ariaHidden: "true" }, "▾"));
-  const list = h("ul.switcher-list", { id: "agents-list", role: "listbox", ariaLabel: "Agents" });
+  const list = h("ul.switcher-list", {
+    id: "agents-list", role: "listbox", ariaLabel: "Agents", onpointerdown: () => { state.pressed = true; },
+  });
   const note = h("div.switcher-count", { role: "status" });
   const field = h("input", {
     type: "text", role: "combobox", ariaLabel: "Find an agent", ariaExpanded: "true", ariaControls: "agents-list",
@@ -40,6 +42,12 @@ export function mountSwitcher() {
   document.addEventListener("pointerdown", ({ target }) => {
     if (!place.contains(/** @type {Node} */ (target))) close(false);
   });
+  // An option that is replaced between press and release gets no click: the list is drawn after it.
+  for (const end of ["pointerup", "pointercancel"]) {
+    document.addEventListener(end, () => {
+      if (state.pressed) setTimeout(() => { state.pressed = false; if (!panel.hidden) draw(); });
+    });
+  }
   document.addEventListener("keydown", (event) => {
     if (event.key === "k" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
@@ -97,6 +105,7 @@ export function mountSwitcher() {
   }
 
   function draw() {
+    if (state.pressed) return;
     fill(list, state.items.map((one, index) => option(one, index)));
     const more = state.total > state.items.length
       ? `${count(state.items.length)} of ${count(state.total)}: type to narrow`
