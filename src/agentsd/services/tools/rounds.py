@@ -12,11 +12,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from time import perf_counter
 from typing import Any, cast
 
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LLM, LiveAgent, ProviderEmpty
-from agentsd.providers.tool import ToolDefinition, ToolResult
+from agentsd.providers.tool import ToolDefinition, ToolOutcome, ToolResult
 from agentsd.services.tools.events import (
     ParagraphBegan,
     ToolCall,
@@ -83,7 +84,7 @@ class ToolRounds:
                 yield make_event_chunk(event)
         begun = spoke = False  # the role was sent; there was a text
         while True:
-            one = RoundAnswer(self._offer.client)
+            one = RoundAnswer(self._offer.client, rename=self._turn.hidden is not None)
             async with aclosing(self._stream_round(one, begun=begun, spoke=spoke)) as chunks:
                 async for chunk in chunks:
                     begun = True
@@ -112,7 +113,7 @@ class ToolRounds:
             answer = await self._llm.complete(self._make_request())
             self._usage = add_usage(self._usage, answer.get("usage"))
             choice = answer["choices"][0]
-            one = RoundAnswer(self._offer.client)
+            one = RoundAnswer(self._offer.client, rename=self._turn.hidden is not None)
             calls = one.take_message(choice)
             texts += [one.text] if one.text else []
             ended = self._check_end(one)
@@ -158,11 +159,10 @@ class ToolRounds:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield what the client sees of one round as it comes."""
         upstream = cast("AsyncGenerator[dict[str, Any], None]", self._llm.stream(self._make_request()))
+        usage: Mapping[str, Any] | None = None
         async with aclosing(upstream):
             async for chunk in upstream:
-                usage = chunk.get("usage")
-                if usage:
-                    self._usage = add_usage(self._usage, usage)
+                usage = chunk.get("usage") or usage  # some vendors send the sum so far with each chunk
                 choices = chunk.get("choices")
                 shown = one.take_choice(choices[0], begun=begun) if choices else None
                 if shown is None:
@@ -172,6 +172,7 @@ class ToolRounds:
                     yield make_event_chunk(self._note(ParagraphBegan()), PARAGRAPH)
                 begun = True
                 yield {**{key: part for key, part in chunk.items() if key != "usage"}, "choices": [shown]}
+        self._usage = add_usage(self._usage, usage)
 
     def _check_end(self, one: RoundAnswer) -> bool:
         """Return whether the turn ends with this round: without calls of this server, or for the client's."""
@@ -192,7 +193,7 @@ class ToolRounds:
     async def _settle_round(self, one: RoundAnswer, *, ended: bool) -> AsyncGenerator[ToolEvent, None]:
         """Run the calls of a round; keep them and their results for the next one, or for the next request."""
         mixed = self._is_mixed(one)
-        calls: list[ToolCall] = [call.as_call() for call in one.held] if mixed or not ended else []
+        calls: list[ToolCall] = [call.as_call(cut=one.cut) for call in one.held] if mixed or not ended else []
         results: dict[int, ToolEnded] = {}  # by identity: a vendor may repeat an id
         self._left -= 1
         if self._turn.switch is not None:
@@ -210,9 +211,9 @@ class ToolRounds:
 
     def _hide_round(self, one: RoundAnswer, calls: Sequence[Any], answers: Sequence[Any]) -> None:
         """Keep what the client does not see until it sends the results of its own calls."""
-        if self._turn.hidden is None or not (self._hidden or calls):
+        if self._turn.hidden is None or not (self._hidden or calls or one.renamed):
             return
-        kept = HiddenRound(tuple(self._hidden), tuple(calls), tuple(answers))
+        kept = HiddenRound(tuple(self._hidden), tuple(calls), tuple(answers), one.renamed)
         for name in (*one.client_ids, *(str(call["id"]) for call in one.late)):
             self._turn.hidden.keep(name, kept)
 
@@ -240,22 +241,29 @@ class ToolRounds:
             text = f"more than {CALLS_PER_ROUND_MAX} calls at a time: this one was not made"
             yield self._note(ToolEnded(call, ToolResult("too_many_calls", text)))
         taken = calls[:CALLS_PER_ROUND_MAX]
-        if self._request.get("parallel_tool_calls") is False or (len(taken) == 1 and not self._turn.keep):
-            for call in taken:
-                yield self._note(await self._execute(call))
+        alone = self._request.get("parallel_tool_calls") is False
+        for some in [[call] for call in taken] if alone else [taken]:
+            async with aclosing(self._run_together(some)) as ends:
+                async for ended in ends:
+                    yield ended
+
+    async def _run_together(self, calls: Sequence[ToolCall]) -> AsyncGenerator[ToolEvent, None]:
+        """Yield the end of each of ``calls`` as it comes."""
+        if len(calls) == 1 and not self._turn.keep:
+            yield self._note(await self._execute(calls[0]))
             return
-        running: dict[asyncio.Future[ToolEnded], ToolCall] = {
-            asyncio.ensure_future(self._execute(call)): call for call in taken
+        began = perf_counter()
+        left: dict[asyncio.Future[ToolEnded], ToolCall] = {
+            asyncio.ensure_future(self._execute(call)): call for call in calls
         }
-        waiting: set[asyncio.Future[ToolEnded]] = set(running)
         try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in running:
-                    if task in done:
-                        yield self._note(task.result())
+            while left:
+                done, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for task in [task for task in left if task in done]:
+                    del left[task]
+                    yield self._note(task.result())
         finally:
-            await self._leave_calls({task: running[task] for task in waiting if not task.done()})
+            await self._leave_calls(left, began)
 
     async def _execute(self, call: ToolCall) -> ToolEnded:
         definition = self._find_definition(call)
@@ -263,18 +271,25 @@ class ToolRounds:
             return ToolEnded(call, ToolResult("refused", "nobody was asked about this call"), definition)
         return await execute_call(self._agent, self._offer.server, call, self._turn)
 
-    async def _leave_calls(self, left: Mapping[asyncio.Future[ToolEnded], ToolCall]) -> None:
-        """Cancel the calls of a turn that was interrupted, but those that are to finish."""
-        cancelled = []
+    async def _leave_calls(self, left: Mapping[asyncio.Future[ToolEnded], ToolCall], began: float) -> None:
+        """Cancel the calls of an interrupted turn, but those that are to finish; note how each ends."""
+        stopped = []
         for task, call in left.items():
             definition = self._find_definition(call)
             if self._turn.keep is not None and definition and definition.on_interrupt == "finish":
+                self._turn.left.append(_make_unended(call, definition, "unfinished", began))
                 self._turn.keep(task, definition)
             else:
-                task.cancel()
-                cancelled.append(task)
-        if cancelled:
-            await asyncio.wait(cancelled)
+                task.cancel()  # without effect on one that has ended
+                stopped.append(task)
+        if stopped:
+            await asyncio.wait(stopped)
+        for task in stopped:
+            call = left[task]
+            if task.cancelled():
+                self._note(_make_unended(call, self._find_definition(call), "cancelled", began))
+            else:
+                self._note(task.result())
 
     def _find_definition(self, call: ToolCall) -> ToolDefinition | None:
         tool = self._offer.server.get(call.name)
@@ -287,7 +302,7 @@ class ToolRounds:
     # The end
 
     def _find_reason(self, one: RoundAnswer) -> str:
-        if self._is_mixed(one):
+        if self._is_mixed(one) and not one.cut:
             return "tool_calls"
         return "stop" if one.finish in (None, "tool_calls") else one.finish
 
@@ -312,6 +327,14 @@ class ToolRounds:
             "choices": [{**choice, "message": message, "finish_reason": self._find_reason(one)}],
         }
         return whole if self._usage is None else {**whole, "usage": self._usage}
+
+
+def _make_unended(
+    call: ToolCall, definition: ToolDefinition | None, outcome: ToolOutcome, began: float
+) -> ToolEnded:
+    """Return the end of a call without its result; ``began``: of ``perf_counter``."""
+    text = "the tool was stopped before it ended: whether it did its work is not known"
+    return ToolEnded(call, ToolResult(outcome, text, (perf_counter() - began) * 1000), definition)
 
 
 def _make_answer(ended: ToolEnded) -> dict[str, Any]:
