@@ -17,6 +17,7 @@ from tests.ui.opening import commit, opened
 from tests.ui.site import KEY, Site
 from tests.ui.test_accessibility import violations
 from tests.ui.test_signing_in import ADMIN, ANN, sign_in, users
+from tests.vendors.mcp_server import McpServer
 from tests.vendors.tool_server import ToolServer
 
 PLAIN = "llm: {provider: echo.local}\n"
@@ -350,3 +351,23 @@ async def test_a_tool_is_tried(visit: Visit, site: Site) -> None:
         await page.set_viewport_size({"width": 390, "height": 844})
         assert await violations(page) == []
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_a_tool_of_an_mcp_server_is_tried(visit: Visit, site: Site) -> None:
+    """By the name that models see, with its arguments as JSON, and never without a question."""
+    async with McpServer() as server:
+        entry = f"tools:\n  - mcp: {{url: {server.url}, allow: [shout.loud]}}\n"
+        site.home.write("crier.yaml", f"name: Crier\n{PLAIN}{entry}")
+        done = await site.home.run("tools", "lock", "crier")
+        assert done.code == 0, done.said
+        site.git("add", "--", "agents.d/_tools.lock.yaml")
+        site.git("commit", "-q", "-m", "a lock", "--", "agents.d/_tools.lock.yaml")
+        page = await opened(visit, site, "crier.yaml", f"name: Crier\n{PLAIN}{entry}")
+        card = page.locator("#tools-card")
+        await card.locator("summary", has_text="shout_loud").press("Enter")
+        await card.get_by_label("Arguments").fill('{"word": "hello"}')
+        await card.get_by_role("button", name="Try shout_loud").press("Enter")
+        await confirm(page, "Run")
+        await expect(card.get_by_role("status")).to_contain_text("HELLO")
+        assert server.calls == [("shout.loud", {"word": "hello"})]
+        assert await violations(page) == []

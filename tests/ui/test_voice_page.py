@@ -19,6 +19,7 @@ from tests.ui.site import Site, Vendors
 from tests.ui.sound import DENIED, RECORDER, likeness, played, played_around_cut
 from tests.ui.test_accessibility import violations
 from tests.ui.test_signing_in import ANN, sign_in, users
+from tests.vendors.openai_server import Call as ToolCall
 from tests.vendors.openai_server import voice_of
 
 ANSWER = "This is a test."
@@ -269,3 +270,31 @@ async def test_what_was_thrown_away_is_shown(visit: Visit, site: Site, vendors: 
     await page.locator(".calls a").first.click()
     kept = page.get_by_role("dialog").locator(".entry.note")
     await expect(kept.first).to_have_text("thrown away: Too early.")
+
+
+TOOLED = """\
+name: Handy
+llm: {{provider: openai-compatible, model: m, api_url: {llm}}}
+tools:
+  - name: open_page
+    client: true
+"""
+
+
+async def test_a_tool_that_is_left_to_the_client(visit: Visit, site: Site, vendors: Vendors) -> None:
+    """It is a note, and not taken for words of the agent; the call goes on."""
+    site.home.write("handy.yaml", TOOLED.format(llm=vendors.llm.url))
+    page = await visit("/ui/users")
+    await page.evaluate("async () => { while (!(await fetch('/api/agents/handy')).ok); }")
+    vendors.llm.script = [[ToolCall("open_page")], ["It is open."]]
+    await page.goto(f"{site.url}/ui/voice?agent=handy")
+    await page.get_by_role("button", name="Start a call").click()
+    await write(page, "Open the page.")
+    note = page.locator(".talk .entry.note", has_text="tool")
+    await expect(note).to_have_text("tool open_page left to your application")
+    await write(page, "And now?")
+    await said(page, "agent", "It is open.")
+    await expect(page.locator(".talk .entry.agent")).to_have_count(1)
+    assert await violations(page) == []
+    await page.emulate_media(color_scheme="dark")
+    assert await violations(page) == []

@@ -43,8 +43,9 @@ export function tools(session) {
 function toolsOf(entry) {
   if (entry.mcp) {
     const call = `tool of ${entry.mcp.url}`;
+    const confirmed = entry.confirm === true;
     return (entry.mcp.allow ?? []).map((name) => ({
-      name, description: "", call, parameters: null, here: true, asks: true, confirm: entry.confirm === true,
+      name: shownName(name), description: "", call, parameters: null, here: true, asks: true, confirm: confirmed,
     }));
   }
   const { name, description = "", parameters = {}, http, client } = entry;
@@ -55,6 +56,11 @@ function toolsOf(entry) {
     asks: entry.confirm === true || method !== "GET",
   }];
 }
+
+/** Return the name that a lock gives to a tool as a rule; where it has another, a refusal lists it. */
+const shownName = (name) => (/^[A-Za-z0-9_-]{1,64}$/.test(name)
+  ? name
+  : name.replace(/[^A-Za-z0-9_-]+/g, "_").slice(0, 60).replace(/^_+|_+$/g, ""));
 
 /** @param {Tool} tool */
 function card(tool, agent, may, leaving) {

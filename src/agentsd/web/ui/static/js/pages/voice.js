@@ -79,7 +79,8 @@ async function start({ microphone }) {
 
 function view() {
   return {
-    transcript, level: level.show, changed: draw, turned: () => keep("It goes on."),
+    transcript, level: level.show, changed: draw,
+    turned: ({ tools }) => { transcript.called(tools); keep("It goes on."); },
     failed: (error) => fill(byId("notices"), error && notice(error)),
     ended: over, lostMicrophone,
   };

@@ -20,7 +20,7 @@ const QUIET = /^(truncate|retrieve|cancel):/; // requests that may come too late
  * @property {Transcript} transcript
  * @property {() => void} changed
  * @property {(level: number) => void} level
- * @property {() => void} turned a turn has ended
+ * @property {(report: any) => void} turned a turn has ended
  * @property {(problem: any) => void} failed null: the problem is over
  * @property {(problem: any) => void} ended null: the caller hung up
  * @property {() => void} lostMicrophone
@@ -94,10 +94,7 @@ export class Call {
     this.view.changed();
   }
 
-  hangUp() {
-    this.line?.hangUp();
-    this.over(null);
-  }
+  hangUp() { this.line?.hangUp(); this.over(null); }
 
   over(problem) {
     if (this.gone) return;
@@ -240,7 +237,8 @@ export class Call {
   }
 
   done({ response }) {
-    const item = response.output[0]?.id;
+    const item = response.output.find(({ type }) => type === "message")?.id;
+    this.view.transcript.called(response.output.filter(({ type }) => type === "function_call"));
     const cancelled = response.status === "cancelled";
     if (cancelled) this.hush();
     this.active = null;
@@ -284,7 +282,7 @@ const HANDLERS = {
     call.failed(error);
   },
   "response.created": (call, event) => call.began(event),
-  "response.output_item.added": (call, event) => call.placed(event),
+  "response.output_item.added": (call, event) => { if (event.item.type === "message") call.placed(event); },
   "response.output_audio_transcript.delta": (call, event) => call.word(event),
   "response.output_text.delta": (call, event) => call.word(event),
   "response.output_audio.delta": (call, event) => call.sound(event),
@@ -295,6 +293,6 @@ const HANDLERS = {
     }
   },
   "agentsd.answer.discarded": (call, { answer }) => call.view.transcript.discarded(answer.text),
-  "agentsd.turn.done": (call, { turn }) => { call.turns.reported(turn); call.view.turned(); },
+  "agentsd.turn.done": (call, { turn }) => { call.turns.reported(turn); call.view.turned(turn); },
   error: (call, { error }) => call.failed(error),
 };

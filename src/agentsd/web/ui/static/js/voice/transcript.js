@@ -1,6 +1,7 @@
 // The transcript of a call, as it comes.
 
 import { fill, h } from "../dom.js";
+import { toolBadge } from "../toolcall.js";
 
 const KEPT = 400;
 
@@ -52,6 +53,16 @@ export class Transcript {
   /** Add what an agent had begun to say too early, so that nobody heard it. */
   discarded(text) {
     if (text) this.note("thrown away: ", h("s.unheard", { title: "the caller went on: nobody heard it" }, text));
+  }
+
+  /**
+   * Add calls of tools: name, outcome and duration. One without an outcome is left to the client.
+   * @param {{ name: string, outcome?: string, ms?: number }[]} calls
+   */
+  called(calls) {
+    for (const { name, outcome = "client", ms } of calls) {
+      this.note("tool ", this.code(name), " ", toolBadge({ outcome, milliseconds: ms }));
+    }
   }
 
   /** Return a name for a note. */
