@@ -61,6 +61,8 @@ class OpenAIServer(VendorServer):
         self.script: list[Iterable[str | Call]] = []
         self.always: Iterable[str | Call] | None = None
         self.stubborn = False
+        self.finish: str | None = None  # the reason of each end of a chat, instead of the right one
+        self.growing_usage = False  # each chunk of a stream has the usage so far
         self.transcripts: list[tuple[float, str | None]] = []  # the next ones, (seconds, None: an error)
 
     @property
@@ -91,6 +93,16 @@ class OpenAIServer(VendorServer):
             return list(self.always)
         return list(self.scripted.get(str(body["messages"][-1]["content"]), self.words))
 
+    def _bend(self, chunk: bytes, number: int) -> bytes:
+        """A chunk as ``finish`` and ``growing_usage`` want it."""
+        value = orjson.loads(chunk)
+        for choice in value["choices"]:
+            choice["finish_reason"] = choice["finish_reason"] and (self.finish or choice["finish_reason"])
+        if self.growing_usage and value["choices"]:
+            written = min(number, 4)
+            value["usage"] = {"prompt_tokens": 1, "completion_tokens": written, "total_tokens": 1 + written}
+        return orjson.dumps(value)
+
     async def _models(self, request: web.Request) -> web.StreamResponse:
         self.receive(request)
         refusal = await self.refuse(request)
@@ -115,7 +127,10 @@ class OpenAIServer(VendorServer):
 
     async def _whole(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         await self.pause()
-        data = self._bad_whole() or orjson.dumps(whole_of(body, self.play(body)))
+        answer = whole_of(body, self.play(body))
+        if self.finish:
+            answer["choices"][0]["finish_reason"] = self.finish
+        data = self._bad_whole() or orjson.dumps(answer)
         if self.fault in (
             Fault.EARLY_CLOSE,
             Fault.EARLY_END,
@@ -147,7 +162,8 @@ class OpenAIServer(VendorServer):
             await self.pause()
             if self.noisy:
                 await response.write(b": keep-alive\r\n\r\nevent: chunk\r\nid: 1\r\nretry: 10\r\n")
-            await self._write(response, b"data: " + chunk + end)
+            sent = self._bend(chunk, number) if self.finish or self.growing_usage else chunk
+            await self._write(response, b"data: " + sent + end)
         if self.done:
             await self._write(response, DONE)
         await response.write_eof()

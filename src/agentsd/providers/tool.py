@@ -48,6 +48,8 @@ class ToolDefinition:
     confirm: bool = False
     timeout_seconds: float = 10.0
     read_only: bool = False  # a call changes nothing
+    target: str = ""  # digest of what a call is sent to, and how: a tool of another one is another tool
+    variables: frozenset[str] = frozenset()  # names of those that a call sends beside its arguments
 
     @property
     def runs_here(self) -> bool:

@@ -12,6 +12,8 @@ from agentsd.core.manifest.tool_schema import (
     InvalidArguments,
     find_schema_problem,
     make_parameters_schema,
+    parse_arguments,
+    repair_arguments,
 )
 
 SCHEMA = make_parameters_schema(
@@ -48,7 +50,9 @@ def test_defaults_are_filled_in() -> None:
         ('{"order_id": NaN}', "not JSON"),
         ('{"count": 1e999}', ""),
         ('["123456"]', "not a JSON object"),
-        ("null", "not a JSON object"),
+        ("null", "a required member is missing"),
+        ('"order 123456"', "not JSON"),
+        ('"[123456]"', "not a JSON object"),
         ("[" * 5000, "not JSON"),
         ('{"order_id": "' + "1" * ARGUMENTS_BYTES_MAX + '"}', "longer"),
     ],
@@ -60,6 +64,26 @@ def test_what_does_not_fit_is_explained_without_its_values(text: str, said: str)
     assert said in str(caught.value)
     assert "123456" not in str(caught.value)
     assert "admin" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "null", "{}", '"{}"', '"null"', '""'])
+def test_no_arguments_are_an_empty_object(text: str) -> None:
+    """However a model writes that it has none."""
+    assert parse_arguments(text) == {}
+
+
+def test_an_object_within_a_text_is_the_object() -> None:
+    """Some models write its JSON as a JSON text."""
+    assert ArgumentSchema(SCHEMA).parse('"{\\"order_id\\": \\"123456\\"}"')["order_id"] == "123456"
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [('{"a": 1}', '{"a": 1}'), ("", "{}"), ("  ", "{}"), ("null", "{}"), ('{"a": "b', "{}"), ("[1]", "{}")],
+)
+def test_a_conversation_has_objects_only(text: str, sent: str) -> None:
+    """Chat templates of vLLM and llama.cpp parse the arguments of earlier calls, and refuse the rest."""
+    assert repair_arguments(text) == sent
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,46 @@ def test_tool_calls_are_told_apart(deltas: list[dict[str, Any]]) -> None:
     assert choices[-1]["finish_reason"] == "tool_calls"
 
 
+@pytest.mark.parametrize(
+    "more", [{"index": 0}, {"index": 0, "id": "c1"}, {"id": "c1"}, {"index": 0, "id": " "}]
+)
+def test_whole_calls_of_one_index_and_id_are_told_apart(more: dict[str, Any]) -> None:
+    """Ollama and gateways: 0 for each, no id or always the same; also two calls of one tool."""
+    choices = passed(
+        call('{"a":1}', name="f", **more),
+        call('{"b":2}', name="g", **more),
+        call('{"c":3}', name="f", **more),
+    )
+    calls = merged(choices)
+    assert [(one["name"], one["arguments"]) for one in calls] == [
+        ("f", '{"a":1}'), ("g", '{"b":2}'), ("f", '{"c":3}'),
+    ]  # fmt: skip
+    assert len({one["id"] for one in calls}) == 3
+
+
+def test_an_id_is_one_calls() -> None:
+    """A conversation with an id twice is refused by vendors."""
+    first, second = merged(
+        passed(call('{"a":1}', id="x", name="f", index=0), call("{}", id="x", name="f", index=1))
+    )
+    assert first["id"] == "x" != second["id"]
+    calls = [{"id": "x", "type": "function", "function": {"name": "f"}} for _ in range(2)]
+    whole = complete_answer(
+        WHO, Normalizer(WHO, Redactor([])).whole({"choices": [{"message": {"tool_calls": calls}}]})
+    )
+    first, second = whole["choices"][0]["message"]["tool_calls"]
+    assert first["id"] == "x" != second["id"]
+
+
+def test_parts_of_a_call_whose_id_is_not_passed_on_stay_together() -> None:
+    """Without an index, they are told apart by it: too long, or blank."""
+    for identifier in ("x" * 65, " "):
+        parts = [call('{"a"', id=identifier, name="f"), call(":1}", id=identifier)]
+        (one,) = merged(passed(*parts))
+        assert (one["name"], one["arguments"]) == ("f", '{"a":1}')
+        assert one["id"].startswith("call_")
+
+
 def test_calls_without_an_id_get_one() -> None:
     """The client has to send it back."""
     first, second = merged(passed(call("{}", name="f"), call("{}", name="f")))

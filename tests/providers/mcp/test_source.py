@@ -12,6 +12,8 @@ from aiohttp import web
 
 from agentsd.core.manifest.tool_lock import PinnedServer, PinnedTool, ServerTool
 from agentsd.core.manifest.tools import McpTools
+from agentsd.core.trust.outbound import Outbound
+from agentsd.providers.base import ProviderForbidden
 from agentsd.providers.mcp.exchange import McpFailure
 from agentsd.providers.tools import mcp_source
 from agentsd.providers.tools.mcp_source import McpToolSource
@@ -44,6 +46,25 @@ async def source_of(sessions: HttpSessions, url: str, **options: Any) -> AsyncIt
         yield source
     finally:
         await source.aclose()
+
+
+@pytest.mark.parametrize("port", ["", ":8443"])
+async def test_the_outbound_rules_are_read_by_the_host(port: str) -> None:
+    """With the port of its scheme or another: what is listed is allowed, the rest refused before serving."""
+    sessions = HttpSessions(outbound=Outbound.parse(["mcp.example.com", "10.0.0.1"]))
+    for host in ("mcp.example.com", "10.0.0.1"):
+        async with source_of(sessions, f"https://{host}{port}/mcp"):
+            pass
+    for host in ("169.254.169.254", "[fe80::1]", "10.0.0.2"):
+        with pytest.raises(ProviderForbidden):
+            async with source_of(sessions, f"https://{host}{port}/mcp"):
+                pass
+    open_sessions = HttpSessions()
+    with pytest.raises(ProviderForbidden):
+        async with source_of(open_sessions, f"https://169.254.169.254{port}/mcp"):
+            pass
+    await sessions.aclose()
+    await open_sessions.aclose()
 
 
 async def test_a_tool_is_what_the_lock_says(sessions: HttpSessions) -> None:

@@ -58,12 +58,19 @@ def test_arguments_go_where_the_manifest_has_them() -> None:
 @pytest.mark.parametrize(
     "value",
     ["", ".", "..", "../../admin", "a/b", "a%2fb", "a%2Fb", "%2e%2e", "%252e%252e%252f", "..%5c", "a\\b",
-     "a%255cb", "a\r\nX: y", "a\0b", "a%0d%0ab", "a\x7fb", "a\x85b", "\ud800"],
+     "a%255cb", "..;", ".;x", ";x", "..%3bx", "%2e%2e%253b",
+     "a\r\nX: y", "a\0b", "a%0d%0ab", "a\x7fb", "a\x85b", "\ud800"],
 )  # fmt: skip
 def test_nothing_leaves_its_segment_of_the_path(value: str) -> None:
     """Whatever a careless server decodes, and how often."""
     with pytest.raises((ArgumentRefused, UnicodeError)):
         fill({"x": value}, url=URL)
+
+
+def test_an_argument_adds_no_parameter_to_its_segment() -> None:
+    """Java's servers cut off what follows a ``;``, and read what is before it."""
+    assert fill({"x": "1;role=admin"}, url=URL).url == "https://erp.example.com/orders/1%3Brole=admin/lines"
+    assert fill({"x": "1"}, url="https://a.b/{x};v=2").url == "https://a.b/1;v=2"
 
 
 def test_a_host_in_an_argument_is_a_name_in_the_path() -> None:

@@ -53,6 +53,11 @@ def test_calls_of_other_tools_stay_with_their_results() -> None:
     assert kept == [*rounds[:2], {**rounds[2], "tool_calls": [call("look", "b")]}, rounds[3]]
     alone = [{"role": "assistant", "content": "Bye.", "tool_calls": [call("transfer_to_x", "c")]}, rounds[4]]
     assert drop_handoff_calls(alone, frozenset({"transfer_to_x"})) == []
+    again = [  # refused first; vendors number each round anew
+        {"role": "assistant", "content": None, "tool_calls": [call("transfer_to_x", "c")]}, rounds[4],
+        {"role": "assistant", "content": None, "tool_calls": [call("look", "c")]}, rounds[4],
+    ]  # fmt: skip
+    assert drop_handoff_calls(again, frozenset({"transfer_to_x"})) == again[2:]
 
 
 class Silent:

@@ -151,6 +151,8 @@ async def test_what_a_model_gets_wrong_is_a_result_that_it_reads(
     assert answer["text"] == "I see."
     assert [one[1] for one in outcomes(answer)] == [outcome]
     assert len(made.paths) == (outcome == "ok")
+    again = json.loads(made.heard()[1]["tool_calls"][0]["function"]["arguments"])
+    assert isinstance(again, dict)  # vendors refuse a conversation with anything else
     if outcome != "ok":
         assert json.loads(made.heard()[-1]["content"])["error"] == outcome
 
@@ -217,10 +219,10 @@ async def test_a_mixed_round_loses_neither(bench: MakeBench, tool_server: ToolSe
     ]
     answer = await ask(made, turn, stream=stream)
     assert answer["reason"] == "tool_calls"
-    assert [one["id"] for one in answer["calls"]] == ["c3"]
+    (shown,) = [one["id"] for one in answer["calls"]]
     assert made.paths == ["/orders/123456", "/orders/654321"]
     said = [ASK, {"role": "assistant", "content": None, "tool_calls": answer["calls"]}]
-    said.append({"role": "tool", "tool_call_id": "c3", "content": "opened"})
+    said.append({"role": "tool", "tool_call_id": shown, "content": "opened"})
     again = await ask(made, ToolTurn(hidden=turn.hidden), stream=stream, messages=said)
     assert again["text"] == "All done."
     heard = made.heard()
@@ -228,6 +230,74 @@ async def test_a_mixed_round_loses_neither(bench: MakeBench, tool_server: ToolSe
     assert [one["id"] for one in heard[3]["tool_calls"]] == ["c2", "c3"]
     assert [one["tool_call_id"] for one in heard if one["role"] == "tool"] == ["call_1", "c2", "c3"]
     assert len(made.paths) == 2
+
+
+@both
+async def test_conversations_whose_calls_have_the_same_id(
+    bench: MakeBench, tool_server: ToolServer, stream: bool
+) -> None:
+    """Kimi and others number the calls of each conversation anew: one token's must not meet.
+
+    The id of the vendor is then its own affair: the client has another, and the vendor gets its own back.
+    """
+    made = bench(order_status(tool_server.url), OPEN_PAGE)
+    hidden = HiddenRoundStore().of("acme", b"1")
+    given = "functions.open_page:0"
+    made.model.script = [[Call("open_page", "{}", given)], [LOOK, Call("open_page", "{}", given)]]
+    mine, other = [await ask(made, ToolTurn(hidden=hidden), stream=stream) for _ in range(2)]
+    assert mine["calls"][0]["id"] != other["calls"][0]["id"]
+    for answer, roles in (
+        (mine, ["user", "assistant", "tool"]),
+        (other, ["user", "assistant", "tool", "tool"]),
+    ):
+        said = [ASK, {"role": "assistant", "content": None, "tool_calls": answer["calls"]}]
+        said.append({"role": "tool", "tool_call_id": answer["calls"][0]["id"], "content": "opened"})
+        made.model.script = [["Done."]]
+        await ask(made, ToolTurn(hidden=hidden), stream=stream, messages=said)
+        assert [one["role"] for one in made.heard()] == roles
+        assert made.heard()[-1]["tool_call_id"] == given
+        assert made.heard()[1]["tool_calls"][-1]["id"] == given
+
+
+@both
+async def test_an_id_that_is_unique_is_the_vendors(
+    bench: MakeBench, tool_server: ToolServer, stream: bool
+) -> None:
+    """Mistral refuses ids of another form, also where this replica knows nothing of the call any more."""
+    made = bench(order_status(tool_server.url), OPEN_PAGE)
+    for given in ("D681PevKs", "chatcmpl-tool-88d9ce2a72ae4290a4802d3a3252d3ac", "call_JfQKHTbG9eR7"):
+        made.model.script = [[Call("open_page", "{}", given)]]
+        answer = await ask(made, ToolTurn(hidden=HiddenRoundStore().of("acme", b"1")), stream=stream)
+        assert [one["id"] for one in answer["calls"]] == [given]
+
+
+async def test_usage_that_grows_with_each_chunk_counts_once(
+    bench: MakeBench, tool_server: ToolServer
+) -> None:
+    """Some vendors send the sum so far with every chunk, not only at the end."""
+    made = bench(order_status(tool_server.url))
+    made.model.growing_usage = True
+    made.model.script = [[LOOK], ["It ", "is ", "on its way."]]
+    answer = await ask(made, stream=True)
+    assert answer["text"] == "It is on its way."
+    assert answer["usage"]["completion_tokens"] == 8
+    assert answer["usage"]["total_tokens"] == 10
+
+
+@both
+async def test_a_call_that_was_cut_off_is_not_made(
+    bench: MakeBench, tool_server: ToolServer, stream: bool
+) -> None:
+    """Arguments that never came are not those of a call without any; a whole call beside it is made."""
+    page = {"name": "list_orders", "http": {"url": f"{tool_server.url}/orders/all"}}
+    made = bench(order_status(tool_server.url), page, OPEN_PAGE)
+    made.model.finish = "length"
+    made.model.script = [[LOOK, Call("list_orders", "", "c2")], ["Which one?"]]
+    answer = await ask(made, stream=stream)
+    assert outcomes(answer) == [("list_orders", "invalid_arguments"), ("order_status", "ok")]
+    assert made.paths == ["/orders/123456"]
+    made.model.script = [[Call("open_page", '{"path": "/a', "c3")]]
+    assert (await ask(made, stream=stream))["reason"] == "length"
 
 
 async def test_a_stranger_s_token_finds_nothing(bench: MakeBench, tool_server: ToolServer) -> None:

@@ -182,7 +182,8 @@ async def test_two_at_once_and_the_clients_own_tools(desk: Stack, vendor: OpenAI
     vendor.script = [[Call("look", id="c"), Call("transfer_to_back", id="d")]]
     headers, reply = await ask(desk, tools=[tool])
     assert headers["X-Agent"] == "acme/front"
-    assert [call["id"] for call in reply["choices"][0]["message"]["tool_calls"]] == ["c"]
+    (asked,) = reply["choices"][0]["message"]["tool_calls"]
+    assert asked["function"]["name"] == "look"
     assert held(desk) == 0
 
 
@@ -220,3 +221,18 @@ async def test_a_client_that_leaves_holds_no_lease(desk: Stack, vendor: OpenAISe
         reply.close()
     while held(desk):
         await desk.client.get(desk.url + "/healthz")
+
+
+async def test_an_assistant_s_question_goes_on_as_the_other_agent(desk: Stack, vendor: OpenAIServer) -> None:
+    """``ask_agent`` of /mcp does what a chat does."""
+    vendor.script = [["One moment.", *OVER], ["Paid."]]
+    arguments = {"agent": "acme/front", "message": "What of my invoice?"}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+               "params": {"name": "ask_agent", "arguments": arguments}}  # fmt: skip
+    headers = {"Accept": "application/json, text/event-stream"}
+    async with desk.client.post(f"{desk.url}/mcp", json=message, headers=headers) as reply:
+        told = (await reply.json())["result"]["structuredContent"]
+    assert (told["agent"], told["answer"]) == ("acme/billing", "One moment.\n\nPaid.")
+    assert told["usage"]["completion_tokens"] == 8
+    assert bodies(vendor)[1]["messages"][0]["content"] == "You are billing for nobody."
+    assert held(desk) == 0

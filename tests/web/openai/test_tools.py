@@ -194,15 +194,15 @@ async def test_a_client_s_tool_named_like_a_server_s(sales: Stack, vendor: OpenA
 
 async def test_a_mixed_round_loses_neither(sales: Stack, vendor: OpenAIServer, tools: ToolServer) -> None:
     """The client gets its call, and the model both results."""
-    vendor.script = [[LOOK, Call("open_page", '{"path": "/a"}', "call_2")], ["Done."]]
+    vendor.script = [[LOOK, Call("open_page", '{"path": "/a"}', "D681PevKs")], ["Done."]]
     first = await chat(sales)
     message = first["choices"][0]["message"]
-    assert [one["id"] for one in message["tool_calls"]] == ["call_2"]
-    result = {"role": "tool", "tool_call_id": "call_2", "content": "opened"}
+    assert [one["id"] for one in message["tool_calls"]] == ["D681PevKs"]
+    result = {"role": "tool", "tool_call_id": "D681PevKs", "content": "opened"}
     answer = await chat(sales, [*ASK, message, result])
     assert answer["choices"][0]["message"]["content"] == "Done."
     heard = vendor.last_chat["messages"][1:]
-    assert [one.get("tool_call_id") for one in heard] == [None, None, "call_1", "call_2"]
+    assert [one.get("tool_call_id") for one in heard] == [None, None, "call_1", "D681PevKs"]
 
 
 REFUND = Call("refund", '{"order_id": "7"}')
@@ -249,6 +249,38 @@ async def test_consent_expires_with_the_next_turn(
     assert tools.requests == []
 
 
+async def test_consent_is_to_all_that_a_call_sends(
+    stack: Stack, vendor: OpenAIServer, tools: ToolServer
+) -> None:
+    """Not to the same arguments for another customer, nor to a tool that leads elsewhere meanwhile."""
+    head = (
+        vendor_manifest(vendor.url)
+        + "variables: {customer: {type: string}, mood: {type: string, default: x}}\n"
+    )
+    entry = (
+        "tools:\n  - name: refund\n    parameters: {{order_id: {{type: string}}}}\n    confirm: true\n"
+        '    http: {{url: "{url}/{path}/{{{{customer}}}}", method: POST}}\n'
+    )
+
+    async def turn(customer: str, mood: str = "x") -> None:
+        values = {"customer": customer, "mood": mood}
+        await chat(stack, headers={"X-Conversation-Id": "c1"}, metadata={"variables": values})
+
+    stack.write("acme/sales.yaml", head + entry.format(url=tools.url, path="refunds"), sealed=True)
+    await stack.sync()
+    vendor.script = [[REFUND], ["?"], [REFUND], ["?"], [REFUND], ["?"], [REFUND], ["Done."]]
+    await turn("ada")
+    await turn("bob")
+    assert errors_of(vendor) == ["confirmation_required"]
+    stack.write("acme/sales.yaml", head + entry.format(url=tools.url, path="payments"), sealed=True)
+    await stack.sync()
+    await turn("bob")
+    assert errors_of(vendor) == ["confirmation_required"]
+    assert tools.requests == []
+    await turn("bob", mood="y")  # which the tool does not send
+    assert [one.path for one in tools.requests] == ["/payments/bob"]
+
+
 async def test_results_of_a_client_s_tools_are_no_turn_of_the_user(
     sales: Stack, vendor: OpenAIServer, tools: ToolServer
 ) -> None:
@@ -259,9 +291,29 @@ async def test_results_of_a_client_s_tools_are_no_turn_of_the_user(
     for _ in range(2):
         first = await chat(sales, headers=headers)
         called = first["choices"][0]["message"]
-        result = {"role": "tool", "tool_call_id": "call_2", "content": "opened"}
+        result = {"role": "tool", "tool_call_id": called["tool_calls"][0]["id"], "content": "opened"}
         await chat(sales, [*ASK, called, result], headers=headers)
     assert [one.path for one in tools.requests] == ["/refunds"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_call_of_the_client_that_was_cut_off_is_incomplete(
+    sales: Stack, vendor: OpenAIServer, stream: bool
+) -> None:
+    """In responses by its status, in chats by the reason: nobody runs half a call."""
+    vendor.finish = "length"
+    cut = Call("open_page", '{"path": "/a', "c2")
+    vendor.script = [[Call("open_page", '{"path": "/a"}'), cut], [cut]]
+    async with client_of(sales) as client:
+        answer: Any = await client.responses.create(model="acme/sales", input="Open it", stream=stream)
+        if stream:
+            (answer,) = [one.response async for one in answer if one.type == "response.incomplete"]
+    assert (answer.status, [item.status for item in answer.output]) == (
+        "incomplete",
+        ["completed", "incomplete"],
+    )
+    if not stream:
+        assert (await chat(sales))["choices"][0]["finish_reason"] == "length"
 
 
 async def test_consent_in_responses_is_an_item(sales: Stack, vendor: OpenAIServer, tools: ToolServer) -> None:

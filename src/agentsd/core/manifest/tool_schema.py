@@ -44,15 +44,7 @@ class ArgumentSchema:
 
     def parse(self, text: str) -> dict[str, Any]:
         """Return the arguments that a model wrote, with defaults. Raises ``InvalidArguments``."""
-        if len(text) > ARGUMENTS_BYTES_MAX:
-            raise InvalidArguments(f"the arguments are longer than {ARGUMENTS_BYTES_MAX} characters")
-        try:
-            found = orjson.loads(text) if text.strip() else {}
-        except orjson.JSONDecodeError:
-            raise InvalidArguments("the arguments are not JSON") from None
-        if not isinstance(found, dict):
-            raise InvalidArguments("the arguments are not a JSON object")
-        return self.check(found)
+        return self.check(parse_arguments(text))
 
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``arguments`` with defaults. Raises ``InvalidArguments``."""
@@ -63,6 +55,43 @@ class ArgumentSchema:
             problems = dict.fromkeys(_describe_errors(self._validator, whole))
             raise InvalidArguments("; ".join(list(problems)[:PROBLEMS_MAX]))
         return whole
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """Return the object that a model wrote as arguments. Raises ``InvalidArguments``.
+
+    Nothing and ``null`` are an empty one; some models write the object's JSON as a JSON text.
+    """
+    if len(text) > ARGUMENTS_BYTES_MAX:
+        raise InvalidArguments(f"the arguments are longer than {ARGUMENTS_BYTES_MAX} characters")
+    try:
+        found = orjson.loads(text) if text.strip() else {}
+        found = _read_inner(found) if isinstance(found, str) else found
+    except orjson.JSONDecodeError:
+        raise InvalidArguments("the arguments are not JSON") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InvalidArguments("the arguments are not a JSON object")
+    return found
+
+
+def _read_inner(text: str) -> Any:
+    return orjson.loads(text) if text.strip() else {}
+
+
+def repair_arguments(text: str) -> str:
+    """Return arguments as vendors accept them in a conversation: ``text``, or an empty object.
+
+    Chat templates parse them, so that a call with anything but an object fails every further request.
+    """
+    if not text.strip():
+        return "{}"
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return "{}"
+    return text if isinstance(found, dict) else "{}"
 
 
 def make_parameters_schema(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import orjson
+
 from agentsd.core.errors import ProviderError
 from agentsd.providers.errors import (
     VendorRef,
@@ -33,10 +35,27 @@ _ANSWERS = ("content", "refusal", "function_call", "audio", "images")
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
+CUT_REASONS = frozenset({"length", "content_filter"})
+"""Finish reasons of an answer that ended before its end."""
+
+
 @dataclass(slots=True)
 class _Call:
     id: str
     name: str = ""
+    given: str | None = None  # the vendor's own id, which may be another call's, too
+    pieces: list[str] = field(default_factory=list)  # of the arguments
+
+    @property
+    def whole(self) -> bool:
+        """Return whether the arguments are a JSON object, so that nothing can be missing."""
+        if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
+            return False
+        try:
+            orjson.loads("".join(self.pieces))
+        except orjson.JSONDecodeError:
+            return False
+        return True
 
 
 @dataclass(slots=True)
@@ -123,18 +142,23 @@ class AnswerStream:
         kind = "custom" if "custom" in call else "function"
         part = call.get(kind) or {}
         name, identifier = part.get("name") or "", call.get("id")
-        at = _find_place(one, call.get("index"), identifier, name)
+        arguments = part.get("input" if kind == "custom" else "arguments") or ""
+        begins = bool(name and arguments)
+        at = _find_place(one, call.get("index"), identifier, name, begins=begins)
         whole = {"index": at} | {key: value for key, value in call.items() if key == "extra_content"}
         if at == len(one.calls):
             if at >= CALLS_MAX:
                 raise make_protocol_error(self._who, f"sent more than {CALLS_MAX} tool calls")
-            one.calls.append(_Call(identifier or f"call_{uuid4().hex[:24]}", name))
+            taken = [each.id for each in one.calls]
+            one.calls.append(_Call(_make_unique(identifier, taken), name, identifier, [arguments]))
             body = {"name": name, "input" if kind == "custom" else "arguments": "", **part}
             return {**whole, "id": one.calls[at].id, "type": kind, kind: body}
         if name and name == one.calls[at].name:
             part.pop("name")
         elif name:
             one.calls[at].name += name
+        if arguments:
+            one.calls[at].pieces.append(arguments)
         return {**whole, kind: part}
 
 
@@ -145,23 +169,39 @@ def _correct_reason(reason: str | None, has_calls: bool) -> str | None:
     return reason
 
 
-def _find_place(one: _Choice, index: int | None, identifier: str | None, name: str) -> int:
+def _make_unique(identifier: str | None, taken: Sequence[str]) -> str:
+    """Return the vendor's id of a call, or a new one where there is none, or another call has it already."""
+    if identifier and identifier not in taken:
+        return identifier
+    return f"call_{uuid4().hex[:24]}"
+
+
+def _find_place(one: _Choice, index: int | None, identifier: str | None, name: str, *, begins: bool) -> int:
     """Return which tool call a part belongs to; the number of known calls for a new one.
 
     By the vendor's index; without one by id, then by order. An index that comes again with another id and a
-    name is another call (Gemini numbers all calls 0).
+    name is another call (Gemini numbers all calls 0); so is, whatever its index and id, a part that
+    ``begins`` with a name and arguments after a call that is whole (Ollama: no id, and 0 for all).
     """
     known = one.calls
     if index is None:
-        place = next((at for at, call in enumerate(known) if identifier and call.id == identifier), None)
-        if place is not None:
-            return place
-        begins = not known or identifier is not None or (name and known[-1].name)
-        return len(known) if begins else len(known) - 1
+        return _find_unnumbered(known, identifier, name, begins=begins)
     place = one.places.get(index)
-    if place is None or (identifier and name and known[place].id != identifier):
+    if place is None or _is_another(known[place], identifier, name, begins=begins):
         place = one.places[index] = len(known)
     return place
+
+
+def _find_unnumbered(known: Sequence[_Call], identifier: str | None, name: str, *, begins: bool) -> int:
+    same = [at for at, call in enumerate(known) if identifier and call.given == identifier]
+    if same:
+        return len(known) if begins and known[same[-1]].whole else same[-1]
+    new = not known or identifier is not None or (name and known[-1].name)
+    return len(known) if new else len(known) - 1
+
+
+def _is_another(call: _Call, identifier: str | None, name: str, *, begins: bool) -> bool:
+    return bool(identifier and name and call.given != identifier) or (begins and call.whole)
 
 
 def complete_answer(who: VendorRef, answer: dict[str, Any], *, may_be_empty: bool = False) -> dict[str, Any]:
@@ -170,9 +210,10 @@ def complete_answer(who: VendorRef, answer: dict[str, Any], *, may_be_empty: boo
     for choice in answer["choices"]:
         message = choice["message"]
         calls = message.get("tool_calls")
-        for call in calls or ():
-            _complete_call(call)
         reason = choice["finish_reason"]
+        for at, call in enumerate(calls or ()):
+            _complete_call(call, cut=reason in CUT_REASONS)
+            call["id"] = _make_unique(call["id"], [each["id"] for each in calls[:at]])
         choice["finish_reason"] = _correct_reason(reason or "stop", bool(calls))
         one = _Choice(bool(calls) or has_content(message, _ANSWERS), finish=reason)
         one.calls = [_Call(call["id"], call[call["type"]]["name"]) for call in calls or ()]
@@ -182,12 +223,13 @@ def complete_answer(who: VendorRef, answer: dict[str, Any], *, may_be_empty: boo
     return answer
 
 
-def _complete_call(call: dict[str, Any]) -> None:
+def _complete_call(call: dict[str, Any], *, cut: bool) -> None:
+    """Complete a whole call. ``cut``: arguments that are missing are not those of a call without any."""
     kind = call["type"]
     body = call.setdefault(kind, {})
     body.setdefault("name", "")
     if kind == "function":
-        body["arguments"] = body.get("arguments") or "{}"
+        body["arguments"] = body.get("arguments") or ("" if cut else "{}")
     else:
         body.setdefault("input", "")
 

@@ -94,13 +94,14 @@ _DETAIL_FORMATS = frozenset(
 class Normalizer:
     """Normalizer of one answer of a vendor, whole or in chunks. Raises ``ProviderError`` only."""
 
-    __slots__ = ("_halves", "_masked", "_redactor", "_streams", "answered", "usage", "who")
+    __slots__ = ("_halves", "_ids", "_masked", "_redactor", "_streams", "answered", "usage", "who")
 
     def __init__(self, who: VendorRef, redactor: Redactor) -> None:
         self.who = who
         self._redactor = redactor
         self._streams: dict[tuple[Any, ...], RedactedStream] | None = None
         self._halves: dict[tuple[Any, ...], str] = {}  # of characters, at the end of a text so far
+        self._ids: dict[str, str] = {}  # of calls: of a vendor's form that is not passed on, ours
         self._masked = False  # part of this choice was masked or held back
         self.answered = False
         self.usage: Mapping[str, Any] | None = None  # the latest of the answer
@@ -239,7 +240,7 @@ class Normalizer:
         at = _read_index(value, position, CALLS_MAX)
         out: dict[str, Any] = {"index": at} if body == "delta" and value.get("index") == at else {}
         identifier = value.get("id")
-        if body == "message" or (isinstance(identifier, str) and identifier):
+        if body == "message" or (isinstance(identifier, str) and identifier.strip()):
             out["id"] = self._call_id(identifier)
         kind = "custom" if value.get("type") == "custom" else "function"
         if body == "message" or value.get("type") is not None:
@@ -270,7 +271,12 @@ class Normalizer:
         """Return the vendor's own identifier if its form is safe: the vendor gets it back with the result."""
         if isinstance(identifier, str) and self._is_word(_CALL_ID, identifier):
             return identifier
-        return f"call_{uuid4().hex[:24]}"
+        new = f"call_{uuid4().hex[:24]}"
+        if not isinstance(identifier, str) or self._streams is None:
+            return new
+        if identifier not in self._ids and len(self._ids) < CALLS_MAX:
+            self._ids[identifier] = new
+        return self._ids.get(identifier, new)  # some vendors repeat it with every part
 
     def _audio(self, key: tuple[Any, ...], value: dict[str, Any]) -> dict[str, Any]:
         out = self._texts(key, value, ("data", "transcript"))

@@ -28,6 +28,9 @@ DECODINGS_MAX = 4
 """How often a value is decoded to look for what a careless server would decode."""
 _QUERY_METHODS = ("GET", "DELETE")
 _SEGMENT_SAFE = "!$&'()*+,;=:@-._~"
+_LITERAL_SAFE = _SEGMENT_SAFE.replace("@", "")
+_VALUE_SAFE = _LITERAL_SAFE.replace(";", "")
+"""What stands as it is of an argument in a segment, to which it adds no parameter."""
 _QUERY_SAFE = "!$'()*,:@-._~"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _HEADER_SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -58,13 +61,15 @@ class RequestTemplate:
         self._query = (*parsed.query, *((name, parse_template(one)) for name, one in request.query.items()))
         self._headers = tuple((name, parse_template(one)) for name, one in request.headers.items())
         self._body = request.body
-        self._placed = frozenset(self._find_placed())
+        placed = tuple(self._find_placed())
+        self._placed = frozenset(one.name for one in placed if one.kind == "argument")
+        self.variables = frozenset(one.name for one in placed if one.kind == "variable")
 
-    def _find_placed(self) -> Iterator[str]:
-        """Yield the names of the arguments that a placeholder places."""
+    def _find_placed(self) -> Iterator[Placeholder]:
+        """Yield all placeholders."""
         pairs = (*self._query, *self._headers, *(("", parts) for parts in self._path))
         for parts in (*(parts for _, parts in pairs), *_iter_body_templates(self._body)):
-            yield from (one.name for one in find_placeholders(parts) if one.kind == "argument")
+            yield from find_placeholders(parts)
 
     def fill(self, arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> HttpCall:
         """Return the request for ``arguments``. Raises ``ArgumentRefused``."""
@@ -92,16 +97,25 @@ class RequestTemplate:
 
 
 def _fill_segment(parts: TemplateParts, arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> str:
-    """Return one segment of the path, which stays one whatever the server decodes."""
+    """Return one segment of the path, which stays one whatever the server decodes.
+
+    Java's servers cut off what follows a ``;`` before they read ``..`` (RFC 3986, 3.3: parameters of a
+    segment), so what an argument has of it is encoded, and cannot hide dots.
+    """
     if not any(isinstance(part, Placeholder) for part in parts):
         return quote("".join(map(str, parts)), safe=f"{_SEGMENT_SAFE}%")
     text = fill_template(parts, arguments, variables, _write_plain)
     decoded = text
     for _ in range(DECODINGS_MAX):
-        if decoded in ("", ".", "..") or "/" in decoded or "\\" in decoded:
+        if decoded.partition(";")[0] in ("", ".", "..") or "/" in decoded or "\\" in decoded:
             raise ArgumentRefused("an argument would leave its segment of the path")
         decoded = _check_controls(unquote(decoded))
-    return quote(text, safe=_SEGMENT_SAFE.replace("@", ""))
+    return "".join(
+        quote(part, safe=_LITERAL_SAFE)
+        if isinstance(part, str)
+        else quote(fill_template((part,), arguments, variables, _write_plain), safe=_VALUE_SAFE)
+        for part in parts
+    )
 
 
 def _write_text(value: Any) -> str:

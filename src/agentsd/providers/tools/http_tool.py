@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from hashlib import sha256
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -54,6 +55,7 @@ class HttpToolSource:
     """Entry with ``http``, which is its own source. Raises ``ProviderError`` for a forbidden address."""
 
     def __init__(self, settings: HttpTool, sessions: HttpSessions) -> None:
+        self._template = RequestTemplate(settings.http)
         self.definition = ToolDefinition(
             settings.name,
             settings.description,
@@ -65,10 +67,11 @@ class HttpToolSource:
             settings.confirm,
             settings.timeout_seconds,
             read_only=settings.http.method == "GET",
+            target=sha256(settings.http.model_dump_json().encode()).hexdigest(),
+            variables=self._template.variables,
         )
         self._sample = _find_sample(settings)
         self.available = True
-        self._template = RequestTemplate(settings.http)
         self._origin = normalise_origin(self._template.origin)
         self._auth, self._redactor = _make_auth(settings)
         try:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from hashlib import sha256
 from time import monotonic, perf_counter
 from typing import Any
+from urllib.parse import urlsplit
 
 from agentsd.core.manifest.tool_lock import PinnedServer, PinnedTool, ServerTool
 from agentsd.core.manifest.tool_schema import ArgumentSchema
@@ -50,7 +52,7 @@ class McpToolSource:
         server = settings.entry.mcp
         headers, self.redactor = _make_auth(server.auth_token)
         host = normalise_origin(server.url)
-        if reason := sessions.outbound.refuses_host(host.rpartition("//")[2].rpartition(":")[0]):
+        if reason := sessions.outbound.refuses_host(urlsplit(host).hostname or ""):
             raise ProviderForbidden(
                 f"the MCP server {host}: {reason}",
                 hint="AGENTSD_OUTBOUND lists what this server may connect to",
@@ -116,6 +118,7 @@ class McpTool:
             entry.on_interrupt,
             entry.confirm,
             entry.timeout_seconds,
+            target=sha256(f"{entry.mcp.url} {pinned.digest}".encode()).hexdigest(),
         )
         self.source = source
 

@@ -20,6 +20,7 @@ class ToolCall:
     id: str
     name: str
     arguments: str = field(repr=False)  # as the model wrote them
+    cut: bool = False  # the answer ended before its arguments came
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ async def execute_call(
             call, ToolResult("unavailable", "this tool cannot be used at the moment"), tool.definition
         )
     try:
-        arguments = tool.definition.arguments.parse(call.arguments)
+        arguments = _parse_arguments(tool, call)
     except InvalidArguments as error:
         return ToolEnded(call, ToolResult("invalid_arguments", str(error)), tool.definition)
     if turn.read_only and not tool.definition.read_only:
@@ -49,6 +49,12 @@ async def execute_call(
         if refused is not None:
             return ToolEnded(call, refused.result, tool.definition, refused.approval)
     return ToolEnded(call, await run_tool(tool, arguments, turn.variables), tool.definition)
+
+
+def _parse_arguments(tool: Tool, call: ToolCall) -> dict[str, Any]:
+    if call.cut:
+        raise InvalidArguments("your answer was cut off before the arguments: call again, and write less")
+    return tool.definition.arguments.parse(call.arguments)
 
 
 async def run_tool(tool: Tool, arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> ToolResult:
@@ -83,7 +89,7 @@ async def _check_consent(
     )
     if turn.consents is None:
         return unavailable
-    key = hash_call(agent, definition.name, arguments)
+    key = hash_call(agent, definition, arguments, turn.variables)
     try:
         if await turn.consents.redeem(key):
             return None
@@ -100,9 +106,15 @@ async def _check_consent(
     return _MissingConsent(ToolResult("confirmation_required", text), approval)
 
 
-def hash_call(agent: LiveAgent, tool: str, arguments: Mapping[str, Any]) -> bytes:
-    """Return the hash of agent, tool and canonical arguments, which consent is bound to."""
-    value = [str(agent.id), tool, arguments]
+def hash_call(
+    agent: LiveAgent, tool: ToolDefinition, arguments: Mapping[str, Any], variables: Mapping[str, Any]
+) -> bytes:
+    """Return the hash of what consent is bound to: agent, tool, and all that a call sends.
+
+    That is where the tool leads, canonical arguments, and the values of variables that it sends.
+    """
+    sent = {name: variables.get(name) for name in tool.variables}
+    value = [str(agent.id), tool.name, tool.target, arguments, sent]
     return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).digest()
 
 

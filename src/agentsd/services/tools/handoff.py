@@ -163,14 +163,17 @@ def make_tool_name(slug: str, taken: set[str]) -> str:
 
 
 def drop_handoff_calls(messages: Sequence[Mapping[str, Any]], names: frozenset[str]) -> list[dict[str, Any]]:
-    """Return the messages of rounds without calls of the tools ``names``, and their results."""
+    """Return the messages of rounds without calls of the tools ``names``, and their results.
+
+    An id belongs to the message before its result: vendors number the calls of each round anew.
+    """
     gone: set[str] = set()
     kept: list[dict[str, Any]] = []
     for message in messages:
         calls = message.get("tool_calls")
         if calls:
             own = [call for call in calls if call["function"]["name"] not in names]
-            gone |= {call["id"] for call in calls if call["function"]["name"] in names}
+            gone = {call["id"] for call in calls if call["function"]["name"] in names}
             if own:
                 kept.append({**message, "tool_calls": own})
         elif message.get("tool_call_id") not in gone:

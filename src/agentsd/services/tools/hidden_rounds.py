@@ -1,7 +1,8 @@
 """Rounds that a client does not see, kept until it sends the results of its own calls.
 
 A client sees only its own calls. What this server ran before them, or beside them, is put back into the
-conversation when the results of the client's calls come, found by their ids. Kept in memory by token, for an
+conversation when the results of the client's calls come, found by their ids, which are unique for that
+(``call_ids``); the vendor gets its own ids back. Kept in memory by token, for an
 hour: a replica that does not know it answers without.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -31,6 +32,7 @@ class HiddenRound:
     before: Sequence[Message]  # messages of earlier rounds of the turn
     calls: Sequence[Mapping[str, Any]]  # of the same message as the client's
     results: Sequence[Message]  # of ``calls``
+    renamed: Mapping[str, str] = field(default_factory=dict)  # ids of the client's calls: the vendor's
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class HiddenRoundStore:
         now = self._clock()
         while self._entries and next(iter(self._entries.values())).expires <= now:
             self._drop(next(iter(self._entries)))
-        size = len(orjson.dumps([value.before, value.calls, value.results]))
+        size = len(orjson.dumps([value.before, value.calls, value.results, value.renamed]))
         if size > OWNER_BYTES_MAX:
             return
         self._drop((owner, token, call))
@@ -98,12 +100,14 @@ class HiddenRounds:
     def restore(self, messages: Sequence[Any]) -> list[Any]:
         """Return ``messages`` with what the client did not see, where it is known."""
         whole: list[Any] = []
+        renamed: dict[str, str] = {}
         for message in messages:
             found = self._find(message)
             if found is None:
-                whole.append(message)
+                whole.append(_rename_answer(message, renamed))
             else:
-                calls = [*found.calls, *message["tool_calls"]]
+                renamed |= found.renamed
+                calls = [*found.calls, *(_rename_call(one, renamed) for one in message["tool_calls"])]
                 whole += [*found.before, {**message, "tool_calls": calls}, *found.results]
         return whole
 
@@ -112,3 +116,17 @@ class HiddenRounds:
         first = calls[0] if isinstance(calls, list) and calls else None
         name = first.get("id") if isinstance(first, Mapping) else None
         return self.store.find(self.owner, self.token, name) if isinstance(name, str) else None
+
+
+def _rename_answer(message: Any, renamed: Mapping[str, str]) -> Any:
+    given = message.get("tool_call_id") if isinstance(message, Mapping) else None
+    return (
+        {**message, "tool_call_id": renamed[given]}
+        if isinstance(given, str) and given in renamed
+        else message
+    )
+
+
+def _rename_call(call: Any, renamed: Mapping[str, str]) -> Any:
+    given = call.get("id") if isinstance(call, Mapping) else None
+    return {**call, "id": renamed[given]} if isinstance(given, str) and given in renamed else call

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentsd.core.manifest.tool_schema import repair_arguments
+from agentsd.providers.llm.answer_stream import CUT_REASONS
+from agentsd.services.tools.call_ids import make_call_id, may_repeat
 from agentsd.services.tools.events import ToolCall
 
 KEPT_THOUGHTS = ("reasoning_details", "reasoning_content")
@@ -29,23 +32,37 @@ class HeldCall:
         if "extra_content" in part:
             self.extra["extra_content"] = part["extra_content"]
 
-    def as_call(self) -> ToolCall:
-        """Return the whole call."""
-        return ToolCall(self.id, self.name, self.arguments)
+    def as_call(self, *, cut: bool = False) -> ToolCall:
+        """Return the whole call. ``cut``: the answer ended early, so that missing arguments are unknown."""
+        return ToolCall(self.id, self.name, self.arguments, cut and not self.arguments.strip())
 
     def as_message(self) -> dict[str, Any]:
-        """Return the call as a message of the assistant contains it."""
-        function = {"name": self.name, "arguments": self.arguments or "{}"}
+        """Return the call as a message of the assistant contains it, for the vendor."""
+        return self._make_message(repair_arguments(self.arguments))
+
+    def as_written(self) -> dict[str, Any]:
+        """Return the call as the model wrote it, for the client."""
+        return self._make_message(self.arguments)
+
+    def _make_message(self, arguments: str) -> dict[str, Any]:
+        function = {"name": self.name, "arguments": arguments}
         return {"id": self.id, "type": "function", "function": function, **self.extra}
 
 
 class RoundAnswer:
-    """Answer of a model in one round, with ``client``: the names of the tools that the client runs."""
+    """Answer of a model in one round, with ``client``: the names of the tools that the client runs.
 
-    __slots__ = ("_calls", "_client", "_passed", "client_ids", "finish", "text", "thoughts")
+    ``rename``: the client gets a new id of a call whose own may be another call's as well.
+    """
 
-    def __init__(self, client: frozenset[str]) -> None:
+    __slots__ = (
+        "_calls", "_client", "_passed", "_rename", "client_ids", "finish", "renamed", "text", "thoughts",
+    )  # fmt: skip
+
+    def __init__(self, client: frozenset[str], *, rename: bool = False) -> None:
         self._client = client
+        self._rename = rename
+        self.renamed: dict[str, str] = {}  # the client's id: the vendor's
         self._calls: dict[int, HeldCall] = {}
         self._passed: dict[int, int] = {}  # index of the vendor: index for the client
         self.client_ids: list[str] = []
@@ -59,10 +76,18 @@ class RoundAnswer:
         return [one for one in self._calls.values() if one.name not in self._client]
 
     @property
+    def cut(self) -> bool:
+        """Return whether the answer ended before its end."""
+        return self.finish in CUT_REASONS
+
+    @property
     def late(self) -> list[dict[str, Any]]:
         """Return the client's calls whose name came in pieces, so that they were held back, numbered."""
         late = [one for one in self._calls.values() if one.name in self._client]
-        return [{"index": at, **one.as_message()} for at, one in enumerate(late, len(self._passed))]
+        for one in late:
+            if one.id not in self.renamed:
+                one.id = self._name_call(one.id, one.name)
+        return [{"index": at, **one.as_written()} for at, one in enumerate(late, len(self._passed))]
 
     def take_choice(self, choice: Mapping[str, Any], *, begun: bool) -> dict[str, Any] | None:
         """Take a choice of a chunk; return what the client gets of it, None for nothing.
@@ -114,12 +139,22 @@ class RoundAnswer:
             function = part.get("function") or {}
             if index not in self._passed and index not in self._calls and self._is_clients(part, function):
                 self._passed[index] = len(self._passed)
-                self.client_ids.append(str(part.get("id") or ""))
-            if index in self._passed:
+                shown = self._name_call(str(part.get("id") or ""), function.get("name") or "")
+                self.client_ids.append(shown)
+                passed.append({**part, "index": self._passed[index], "id": shown})
+            elif index in self._passed:
                 passed.append({**part, "index": self._passed[index]})
             else:
                 self._calls.setdefault(index, HeldCall()).grow(part, function)
         return passed
+
+    def _name_call(self, identifier: str, name: str) -> str:
+        """Return the id under which the client gets a call."""
+        if not (self._rename and may_repeat(identifier, name)):
+            return identifier
+        shown = make_call_id()
+        self.renamed[shown] = identifier
+        return shown
 
     def _is_clients(self, part: Mapping[str, Any], function: Mapping[str, Any]) -> bool:
         return "custom" in part or function.get("name") in self._client

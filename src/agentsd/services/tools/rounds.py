@@ -84,7 +84,7 @@ class ToolRounds:
                 yield make_event_chunk(event)
         begun = spoke = False  # the role was sent; there was a text
         while True:
-            one = RoundAnswer(self._offer.client)
+            one = RoundAnswer(self._offer.client, rename=self._turn.hidden is not None)
             async with aclosing(self._stream_round(one, begun=begun, spoke=spoke)) as chunks:
                 async for chunk in chunks:
                     begun = True
@@ -113,7 +113,7 @@ class ToolRounds:
             answer = await self._llm.complete(self._make_request())
             self._usage = add_usage(self._usage, answer.get("usage"))
             choice = answer["choices"][0]
-            one = RoundAnswer(self._offer.client)
+            one = RoundAnswer(self._offer.client, rename=self._turn.hidden is not None)
             calls = one.take_message(choice)
             texts += [one.text] if one.text else []
             ended = self._check_end(one)
@@ -159,11 +159,10 @@ class ToolRounds:
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield what the client sees of one round as it comes."""
         upstream = cast("AsyncGenerator[dict[str, Any], None]", self._llm.stream(self._make_request()))
+        usage: Mapping[str, Any] | None = None
         async with aclosing(upstream):
             async for chunk in upstream:
-                usage = chunk.get("usage")
-                if usage:
-                    self._usage = add_usage(self._usage, usage)
+                usage = chunk.get("usage") or usage  # some vendors send the sum so far with each chunk
                 choices = chunk.get("choices")
                 shown = one.take_choice(choices[0], begun=begun) if choices else None
                 if shown is None:
@@ -173,6 +172,7 @@ class ToolRounds:
                     yield make_event_chunk(self._note(ParagraphBegan()), PARAGRAPH)
                 begun = True
                 yield {**{key: part for key, part in chunk.items() if key != "usage"}, "choices": [shown]}
+        self._usage = add_usage(self._usage, usage)
 
     def _check_end(self, one: RoundAnswer) -> bool:
         """Return whether the turn ends with this round: without calls of this server, or for the client's."""
@@ -193,7 +193,7 @@ class ToolRounds:
     async def _settle_round(self, one: RoundAnswer, *, ended: bool) -> AsyncGenerator[ToolEvent, None]:
         """Run the calls of a round; keep them and their results for the next one, or for the next request."""
         mixed = self._is_mixed(one)
-        calls: list[ToolCall] = [call.as_call() for call in one.held] if mixed or not ended else []
+        calls: list[ToolCall] = [call.as_call(cut=one.cut) for call in one.held] if mixed or not ended else []
         results: dict[int, ToolEnded] = {}  # by identity: a vendor may repeat an id
         self._left -= 1
         if self._turn.switch is not None:
@@ -211,9 +211,9 @@ class ToolRounds:
 
     def _hide_round(self, one: RoundAnswer, calls: Sequence[Any], answers: Sequence[Any]) -> None:
         """Keep what the client does not see until it sends the results of its own calls."""
-        if self._turn.hidden is None or not (self._hidden or calls):
+        if self._turn.hidden is None or not (self._hidden or calls or one.renamed):
             return
-        kept = HiddenRound(tuple(self._hidden), tuple(calls), tuple(answers))
+        kept = HiddenRound(tuple(self._hidden), tuple(calls), tuple(answers), one.renamed)
         for name in (*one.client_ids, *(str(call["id"]) for call in one.late)):
             self._turn.hidden.keep(name, kept)
 
@@ -302,7 +302,7 @@ class ToolRounds:
     # The end
 
     def _find_reason(self, one: RoundAnswer) -> str:
-        if self._is_mixed(one):
+        if self._is_mixed(one) and not one.cut:
             return "tool_calls"
         return "stop" if one.finish in (None, "tool_calls") else one.finish
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sys import getsizeof
 from typing import Any, Literal
 
+from agentsd.core.manifest.tool_schema import repair_arguments
 from agentsd.providers.tool import ToolResult
 from agentsd.services.tools.executor import make_content
 from agentsd.system.identifier import make_identifier
@@ -188,7 +189,7 @@ def _make_call_messages(
         {
             "id": call.call_id,
             "type": "function",
-            "function": {"name": call.name, "arguments": call.text},
+            "function": {"name": call.name, "arguments": repair_arguments(call.text)},
             **call.extra,
         }
         for call in calls

@@ -14,7 +14,7 @@ from agentsd.control.writeback.commands import AgentCommand, WriteText
 from agentsd.core.manifest.user import Role
 from agentsd.core.text.render import ViolationJson, violation_to_json
 from agentsd.core.violations import sort_violations
-from agentsd.services import chat, rag
+from agentsd.services import rag
 from agentsd.services.verdict import VerdictJson, judge_agent
 from agentsd.web.agent_lookup import find_agent, get_principal, lease_agent, require_writer
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
@@ -30,7 +30,7 @@ from agentsd.web.mcp.arguments import (
     TestArguments,
     TextArguments,
 )
-from agentsd.web.openai.chat_turn import record_turn
+from agentsd.web.openai.chat_turn import complete_answer, record_turn
 from agentsd.web.rest.agents.files import AgentFileText, load_file
 from agentsd.web.rest.agents.read import list_page
 from agentsd.web.rest.agents.write import (
@@ -121,12 +121,12 @@ async def ask_agent(request: web.Request, wanted: AskArguments) -> dict[str, Any
     body = {"messages": [*messages, {"role": "user", "content": wanted.message}]}
     async with lease_agent(request, find_agent(request, wanted.agent)) as agent:
         with record_turn(request, agent, "chat", body) as turn:
+            turn.set_request(body)
             grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
-            whole = await chat.complete_chat(agent, grounded, turn.tools)
-            turn.take(whole)
-        answer = {"agent": agent.slug, "version": agent.version, "answer": _find_text(whole)}
-        cited = rag.add_citations(whole, passages)
-        return answer | {name: cited[name] for name in ("citations", "usage") if name in cited}
+            whole = await complete_answer(turn, agent, grounded, passages)
+        served = turn.serving
+        answer = {"agent": served.slug, "version": served.version, "answer": _find_text(whole)}
+        return answer | {name: whole[name] for name in ("citations", "usage") if name in whole}
 
 
 def _find_text(completion: dict[str, Any]) -> str:

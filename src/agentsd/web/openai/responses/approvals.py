@@ -56,4 +56,5 @@ def _find_call(request: Mapping[str, Any] | None, where: str) -> ToolCall:
     if not all(isinstance(text, str) for text in texts):
         hint = "send the item of type mcp_approval_request as well, or continue a stored response"
         raise bad_request("the request for this approval is not known", hint=hint, param=where)
-    return ToolCall(*map(str, texts))
+    identifier, name, arguments = map(str, texts)
+    return ToolCall(identifier, name, arguments)

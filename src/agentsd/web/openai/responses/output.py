@@ -13,6 +13,7 @@ from uuid import uuid4
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from agentsd.core.manifest.tool_schema import repair_arguments
 from agentsd.services.rag import Citation
 from agentsd.services.tools.events import ToolEnded, ToolEvent, ToolStarted, get_event
 from agentsd.web.http.reply import Count
@@ -283,7 +284,8 @@ class ResponseBuilder:
             yield from self._close(item)
 
     def _close(self, item: _Item) -> Iterator[Event]:
-        item.status = self.status if item.kind in ("output_text", "refusal") else "completed"
+        cut = item.kind == "function" and repair_arguments(item.text) != item.text
+        item.status = self.status if cut or item.kind in ("output_text", "refusal") else "completed"
         if item.kind in ("function", "custom"):
             yield self._event(f"{item.delta_event}.done", **item.place(), **item.done())
         else:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
+from agentsd.core.manifest.tool_schema import repair_arguments
 from agentsd.providers.tool import ToolResult
 from agentsd.services.tools.events import ToolCall, ToolEnded
 from agentsd.services.tools.executor import make_content
@@ -99,7 +100,7 @@ class ApprovalItem:
 
 def make_call_messages(call: ToolCall, content: str) -> list[dict[str, Any]]:
     """Return a call that was run here, with its result, as messages of a chat completion."""
-    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    function = {"name": call.name, "arguments": repair_arguments(call.arguments)}
     made = [{"id": call.id, "type": "function", "function": function}]
     return [
         {"role": "assistant", "content": None, "tool_calls": made},
