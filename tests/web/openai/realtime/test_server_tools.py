@@ -16,6 +16,7 @@ from tests.web.conftest import Stack
 from tests.web.voices import Line, Vendors, call, call_deltas, settled
 
 SAY = "One moment."
+ID = "5b0e0d3d-6c1f-4c3e-8f0e-5a5d0a4b6c77"
 REAL_EVENTS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 
 
@@ -36,7 +37,7 @@ async def serve(stack: Stack, voices: Vendors, server: ToolServer, path: str = "
     }
     turn = {"eager": tool.pop("eager", False), "silence_ms": tool.pop("silence_ms", 500)}
     extra = {key: tool.pop(key) for key in ("variables",) if key in tool}
-    manifest = voices.manifest("one", turn=turn, tools=[value | tool], **extra)
+    manifest = voices.manifest("one", id=ID, turn=turn, tools=[value | tool], **extra)
     stack.write("a.yaml", manifest)
     await stack.sync()
 
@@ -113,18 +114,22 @@ async def test_a_call_that_fails_is_shown_as_failed(
         check_shapes(line)
 
 
-async def test_say_is_spoken_while_a_tool_runs(stack: Stack, voices: Vendors, server: ToolServer) -> None:
+async def test_say_is_spoken_while_a_tool_runs(
+    stack: Stack, voices: Vendors, server: ToolServer, monkeypatch: Any
+) -> None:
     """Once, with the session's values in it, before the result; it is kept as what the caller heard."""
     variables = {"who": {"type": "string", "default": "there"}}
     say = {"say": "One moment, {{who}}.", "say_after_ms": 50}
     await serve(stack, voices, server, variables=variables, **say)
     server.answers["/w"] = "It rains."
-    server.delay = 0.4
+    done = asyncio.Event()
+    monkeypatch.setattr(server, "pause", done.wait)
     async with call(stack, "a") as line:
         await line.update(variables={"who": "Ada"})
         await line.write("Weather in Bonn?")
         await line.until("response.output_audio.delta")
         assert line.of("response.mcp_call.completed") == []
+        done.set()
         response = await line.done()
         words = response["output"][1]["content"][0]["transcript"]
         assert words == "One moment, Ada.\n\nI am one. You said It rains."
@@ -139,11 +144,12 @@ async def test_nothing_is_said_for_a_tool_that_is_quick(
     stack: Stack, voices: Vendors, server: ToolServer, monkeypatch: Any
 ) -> None:
     """Nor where the model itself said something before it asked for the tool, nor in writing."""
-    await serve(stack, voices, server, say=SAY, say_after_ms=100)
+    await serve(stack, voices, server, say=SAY, say_after_ms=5000)
     async with call(stack, "a") as line:
         await line.write("Weather in Bonn?")
         await line.done()
         server.delay = 0.3
+        await serve(stack, voices, server, say=SAY, say_after_ms=50)
         await line.update(output_modalities=["text"])
         await line.write("Weather in Bonn?")
         await line.done()
