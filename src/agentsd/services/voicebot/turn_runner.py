@@ -71,6 +71,9 @@ BARGE_IN = "barge-in"
 COMPARE_MS = 128
 """Speech between two comparisons with what was played."""
 
+LOOK_SECONDS = 0.05
+"""How often a turn that waits for tools looks whether the caller has gone on."""
+
 TURNS_MAX = 8
 """Maximum turns in progress: one answers, the others are still being transcribed."""
 
@@ -344,6 +347,9 @@ class TurnRunner:
             return
         asks_again = turn.state.verdict == "failed" and agent.spec.on_error is not None
         owed = turn.ask.kept and self._is_owed(turn, resume=not asks_again)
+        if owed and not turn.state.answers_own and self.left_calls.tasks:
+            await self._wait_for_tools(turn)
+            owed = self._is_owed(turn, resume=not asks_again)
         commands = self.advance(turn, FloorTaken(owed))
         if Command.ANSWER in commands:
             await self._answer(agent, turn)
@@ -357,6 +363,11 @@ class TurnRunner:
                 await self._apologise(agent, turn)
             finally:
                 self._report(turn)
+
+    async def _wait_for_tools(self, turn: CallTurn) -> None:
+        """Wait for tools that go on after the answer that is owed, unless the caller goes on."""
+        while self.left_calls.tasks and not self._is_followed(turn):
+            await asyncio.wait(self.left_calls.tasks, timeout=LOOK_SECONDS)
 
     def _is_owed(self, turn: CallTurn, *, resume: bool = True) -> bool:
         """Return whether the turn has to give an answer that it did not ask for."""

@@ -16,6 +16,7 @@ from tests.web.conftest import Stack
 from tests.web.voices import Line, Vendors, call, call_deltas, settled
 
 SAY = "One moment."
+ID = "5b0e0d3d-6c1f-4c3e-8f0e-5a5d0a4b6c77"
 REAL_EVENTS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 
 
@@ -34,8 +35,9 @@ async def serve(stack: Stack, voices: Vendors, server: ToolServer, path: str = "
         "parameters": {"place": {"type": "string"}},
         "http": {"url": f"{server.url}{path}"},
     }
+    turn = {"eager": tool.pop("eager", False), "silence_ms": tool.pop("silence_ms", 500)}
     extra = {key: tool.pop(key) for key in ("variables",) if key in tool}
-    manifest = voices.manifest("one", turn={"eager": False}, tools=[value | tool], **extra)
+    manifest = voices.manifest("one", id=ID, turn=turn, tools=[value | tool], **extra)
     stack.write("a.yaml", manifest)
     await stack.sync()
 
@@ -112,18 +114,22 @@ async def test_a_call_that_fails_is_shown_as_failed(
         check_shapes(line)
 
 
-async def test_say_is_spoken_while_a_tool_runs(stack: Stack, voices: Vendors, server: ToolServer) -> None:
+async def test_say_is_spoken_while_a_tool_runs(
+    stack: Stack, voices: Vendors, server: ToolServer, monkeypatch: Any
+) -> None:
     """Once, with the session's values in it, before the result; it is kept as what the caller heard."""
     variables = {"who": {"type": "string", "default": "there"}}
     say = {"say": "One moment, {{who}}.", "say_after_ms": 50}
     await serve(stack, voices, server, variables=variables, **say)
     server.answers["/w"] = "It rains."
-    server.delay = 0.4
+    done = asyncio.Event()
+    monkeypatch.setattr(server, "pause", done.wait)
     async with call(stack, "a") as line:
         await line.update(variables={"who": "Ada"})
         await line.write("Weather in Bonn?")
         await line.until("response.output_audio.delta")
         assert line.of("response.mcp_call.completed") == []
+        done.set()
         response = await line.done()
         words = response["output"][1]["content"][0]["transcript"]
         assert words == "One moment, Ada.\n\nI am one. You said It rains."
@@ -138,11 +144,12 @@ async def test_nothing_is_said_for_a_tool_that_is_quick(
     stack: Stack, voices: Vendors, server: ToolServer, monkeypatch: Any
 ) -> None:
     """Nor where the model itself said something before it asked for the tool, nor in writing."""
-    await serve(stack, voices, server, say=SAY, say_after_ms=100)
+    await serve(stack, voices, server, say=SAY, say_after_ms=5000)
     async with call(stack, "a") as line:
         await line.write("Weather in Bonn?")
         await line.done()
         server.delay = 0.3
+        await serve(stack, voices, server, say=SAY, say_after_ms=50)
         await line.update(output_modalities=["text"])
         await line.write("Weather in Bonn?")
         await line.done()
@@ -297,3 +304,47 @@ async def test_consent_by_the_clients_answer_to_the_request(
     results = [one["content"] for one in asked(voices) if one["role"] == "tool"]
     assert any('"error":"declined"' in one for one in results) is not approve
     assert len(server.requests) == approve
+
+
+async def test_a_cough_while_a_tool_runs_does_not_lose_its_result(
+    stack: Stack, voices: Vendors, server: ToolServer, monkeypatch: Any
+) -> None:
+    """The answer that it cut off is owed: it waits for the tool, which is called once."""
+    await serve(stack, voices, server)
+    server.answers["/w"] = "It rains."
+    done = asyncio.Event()
+    monkeypatch.setattr(server, "pause", done.wait)
+    async with call(stack, "a") as line:
+        await interrupt(line, server)
+        voices.stt.words = ""
+        await line.append(silence(0.8))
+        await line.until("conversation.item.input_audio_transcription.completed")
+        await line.update()
+        assert len(line.of("response.created")) == 1
+        done.set()
+        await line.until("response.mcp_call.completed")
+        answer = await line.done()
+        assert answer["output"][-1]["content"][0]["transcript"].endswith("You said It rains.")
+    assert len(server.requests) == 1
+
+
+async def test_spoken_consent_with_an_eager_answer(stack: Stack, voices: Vendors, server: ToolServer) -> None:
+    """Words grant once, however often an answer to them is begun; the call waits for their end."""
+    await serve(stack, voices, server, confirm=True, eager=True, silence_ms=1500)
+    async with call(stack, "a") as line:
+        await line.write("Weather in Bonn?")
+        await line.done()
+        await asyncio.sleep(len(line.sound(line.of("response.created")[0]["response"]["id"])) / 48_000)
+        for asked_before in (2, 3):
+            await line.append(silence(0.3) + spoken() + silence(0.5))
+            while sum("messages" in (one.body or {}) for one in voices.llm.requests) == asked_before:
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        assert server.requests == []
+        await line.append(silence(2))
+        response = await line.done()
+        assert [one["error"] for one in response["output"] if one["type"] == "mcp_call"] == [None]
+        await line.write("Again?")
+        assert "confirmation_required" in str((await line.done())["output"])
+    assert len(server.requests) == 1
+    assert stack.metrics.registry.get_sample_value("agentsd_call_eager_answers_total", {"outcome": "resumed"})
