@@ -254,7 +254,7 @@ async def test_fallbacks_keep_to_their_layer(place: Place, keys: Keys) -> None:
     stealing = bare(
         1, f"llm:\n  fallback:\n    - provider: groq.com\n      api_url: {EVIL}\n      model: m\n"
     )
-    assert await found(place, keys, {"a.yaml": stealing}) == ["a.yaml:3:3 missing-key"]
+    assert await found(place, keys, {"a.yaml": stealing}) == ["a.yaml:4:7 missing-key"]
     assert await found(place, keys, {"a.yaml": bare(1, "llm:\n  provider: echo.local\n")}) == []
     outcome = await place.sync()
     (change,) = outcome.plan.changes

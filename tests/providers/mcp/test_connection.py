@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from agentsd.core.trust.outbound import Outbound
+from agentsd.providers.mcp import guarded_http
 from agentsd.providers.mcp.connection import McpConnection, McpTarget
 from agentsd.providers.mcp.exchange import McpFailure
 from agentsd.providers.transport.sessions import HttpSessions
@@ -265,6 +266,30 @@ async def test_a_stalled_call_does_not_hold_up_others(sessions: HttpSessions) ->
         with pytest.raises(McpFailure):
             await slow
         assert (await connection.call_tool("add", {"a": 2, "b": 3}, 5.0)).text == "5"
+
+
+async def test_a_cancellation_that_nobody_takes(
+    sessions: HttpSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stalls on the notice of a cancelled call holds the next call up for a moment only."""
+    monkeypatch.setattr(guarded_http, "NOTICE_SECONDS", 0.1)
+    called = asyncio.Event()
+
+    async def answer(request: web.Request, message: dict[str, Any]) -> web.StreamResponse | None:
+        arguments = (message.get("params") or {}).get("arguments") or {}
+        if arguments.get("a") == 13:
+            called.set()
+        stalls = arguments.get("a") == 13 or message.get("method") == "notifications/cancelled"
+        return await stall(request) if stalls else None
+
+    async with RawMcpServer(answer) as server, connect(sessions, server.mcp_url) as connection:
+        await connection.list_tools()
+        calling = asyncio.create_task(connection.call_tool("add", {"a": 13, "b": 0}, 60.0))
+        await called.wait()
+        calling.cancel()
+        await asyncio.wait({calling})
+        assert (await connection.call_tool("add", {"a": 2, "b": 3}, 20.0)).text == "5"
+        assert "notifications/cancelled" in server.methods
 
 
 async def test_addresses_that_are_not_allowed(sessions: HttpSessions) -> None:

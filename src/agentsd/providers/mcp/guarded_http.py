@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import aiohttp
 import httpx2
+import orjson
 
 from agentsd.providers.mcp.exchange import EXCHANGE, Exchange
 from agentsd.providers.outbound import OutboundRefused, ProxyFailed
@@ -91,8 +92,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     async def _send(self, request: httpx2.Request, exchange: Exchange) -> httpx2.Response:
         body = await request.aread()
-        is_request = EXCHANGE.get() is not None and request.method == "POST"
-        seconds = self._timeouts.whole if is_request else NOTICE_SECONDS
+        seconds = self._timeouts.whole if _is_request(body) else NOTICE_SECONDS
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         async with asyncio.timeout_at(deadline):
@@ -136,6 +136,15 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             return httpx2.Response(status, headers=headers, stream=pieces)
         content = b"".join([piece async for piece in pieces])
         return httpx2.Response(status, headers=headers, content=content)
+
+
+def _is_request(body: bytes) -> bool:
+    """Return whether a message of the SDK expects a result: a notice is sent before the next message is."""
+    try:
+        message = orjson.loads(body) if body else {}
+    except orjson.JSONDecodeError:  # a number that only the standard library writes
+        return True
+    return "id" in message and "method" in message
 
 
 class _ReplyStream(httpx2.AsyncByteStream):
