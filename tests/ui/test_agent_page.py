@@ -11,14 +11,33 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.databases import url_with
+from tests.e2e.home import Home
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.opening import commit, opened
 from tests.ui.site import KEY, Site
 from tests.ui.test_accessibility import violations
 from tests.ui.test_signing_in import ADMIN, ANN, sign_in, users
+from tests.vendors.tool_server import ToolServer
 
 PLAIN = "llm: {provider: echo.local}\n"
 DIALOG = "dialog[open]"
+CASHIER = """\
+name: Cashier
+llm: {{provider: echo.local}}
+tools:
+  - name: order_status
+    description: Looks an order up by its number.
+    parameters:
+      order_id: {{type: string, pattern: '^\\d{{6}}$', description: Six digits., examples: ['123456']}}
+      lines: {{type: integer, default: 3}}
+    http: {{url: "{shop}/orders/{{order_id}}"}}
+  - name: refund
+    parameters: {{cents: {{type: integer}}, lines: {{type: array, items: {{type: string}}, default: []}}}}
+    http: {{method: POST, url: "{shop}/refunds"}}
+    confirm: true
+  - name: open_page
+    client: true
+"""
 
 
 async def confirm(page: Page, action: str) -> None:
@@ -150,7 +169,7 @@ async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
 
 async def test_reading_only(visit: Visit, new_site: NewSite) -> None:
     """The file and the command instead of a write: with its diff for who may write, without for a viewer."""
-    site = await new_site("--write-back", "off", prepare=users)
+    site = await new_site("--write-back", "off", prepare=_settle_readers)
     page = await visit("/ui/agent?agent=acme~sales", at=site)
     await sign_in(page, ADMIN)
     locked = page.locator("#locked")
@@ -167,6 +186,15 @@ async def test_reading_only(visit: Visit, new_site: NewSite) -> None:
     await expect(viewer.locator("#locked")).to_contain_text("Your token (role viewer) may read and talk only")
     await expect(viewer.locator("#locked")).to_contain_text("agents.d/acme/sales.yaml")
     await expect(viewer.locator("#actions").locator("a:visible, button:visible")).to_have_count(0)
+    await viewer.goto(f"{site.url}/ui/agent?agent=acme~cashier")
+    await expect(viewer.locator("#tools-card")).to_contain_text("Only an editor may run a tool by hand.")
+    await expect(viewer.locator("#tools-card summary")).to_have_count(3)
+    await expect(viewer.locator("#tools-card form")).to_have_count(0)
+
+
+def _settle_readers(home: Home) -> None:
+    users(home)
+    home.write("acme/cashier.yaml", CASHIER.format(shop="http://127.0.0.1:9"))
 
 
 @pytest.mark.soak
@@ -274,3 +302,51 @@ async def test_an_edit_that_is_not_committed_names_no_commit(visit: Visit, site:
     await expect(page.get_by_role("heading", level=1)).to_have_text("Drafted")
     await expect(page.locator("#overview")).to_contain_text("not committed")
     await expect(page.locator("#revisions > li").first).to_contain_text("not committed")
+
+
+async def test_a_tool_is_tried(visit: Visit, site: Site) -> None:
+    """By its inputs: result and duration; what may change something is asked first; a client's is listed."""
+    async with ToolServer() as shop:
+        shop.answers["/orders/123456"] = {"state": "shipped"}
+        page = await opened(visit, site, "cashier.yaml", CASHIER.format(shop=shop.url))
+        card = page.locator("#tools-card")
+        await card.locator("summary", has_text="order_status").press("Enter")
+        await expect(card.get_by_label("order_id")).to_have_value("123456")
+        look = card.get_by_role("button", name="Try order_status")
+        await look.press("Enter")
+        result = card.get_by_role("form", name="Try order_status").get_by_role("status")
+        await expect(result).to_contain_text('{"state": "shipped"}')
+        await expect(result).to_contain_text(re.compile(r"ok \d+ ms"))
+        await expect(look).to_be_focused()
+        assert shop.last.query == {"lines": "3"}
+        await card.get_by_label("order_id").fill("../12")
+        await look.press("Enter")
+        await expect(result).to_contain_text("invalid arguments")
+        sent = len(shop.requests)
+
+        await card.locator("summary", has_text="refund").press("Enter")
+        refund = card.get_by_role("form", name="Try refund")
+        await refund.get_by_label("cents").fill("250")
+        await refund.get_by_label("lines").fill("[oops")
+        await refund.get_by_role("button").press("Enter")
+        await expect(refund.get_by_role("alert").filter(has_text="This is not JSON.")).to_be_visible()
+        await expect(refund.get_by_label("lines")).to_be_focused()
+        await refund.get_by_label("lines").fill('["shoes"]')
+        await refund.get_by_role("button").press("Enter")
+        await expect(page.locator(DIALOG)).to_contain_text('"shoes"')
+        assert await violations(page) == []
+        await page.keyboard.press("Escape")
+        assert len(shop.requests) == sent
+        await refund.get_by_role("button").press("Enter")
+        await confirm(page, "Run")
+        await expect(refund.get_by_role("status")).to_contain_text("/refunds")
+        assert shop.last.body == {"cents": 250, "lines": ["shoes"]}
+
+        await card.locator("summary", has_text="open_page").press("Enter")
+        await expect(card).to_contain_text("Run by your application")
+        await expect(card.get_by_role("button")).to_have_count(2)
+        assert await violations(page) == []
+        await page.emulate_media(color_scheme="dark")
+        await page.set_viewport_size({"width": 390, "height": 844})
+        assert await violations(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -11,8 +11,10 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.ui.conftest import Visit
 from tests.ui.site import Site, Vendors
+from tests.ui.test_accessibility import violations
 from tests.vendors.base import Fault
 from tests.vendors.openai_server import Call
+from tests.vendors.tool_server import ToolServer
 
 HOSTILE = """\
 # Opening hours
@@ -312,3 +314,59 @@ async def test_what_is_kept_is_bounded(visit: Visit) -> None:
     """The latest fifty, and a million characters: the oldest go, and what a long one begins with."""
     page = await visit("/ui/chat?agent=helper")
     assert await page.evaluate(KEEPING) == [[50, True, 1], [1, True, 1], [1, True, 2]]
+
+
+TOOLS = """\
+tools:
+  - name: order_status
+    parameters: {{order_id: {{type: string}}}}
+    http: {{url: "{shop}/orders/{{order_id}}"}}
+  - name: refund
+    http: {{method: POST, url: "{shop}/refunds"}}
+    confirm: true
+  - name: open_page
+    client: true
+"""
+
+
+async def test_calls_of_tools_are_folded(visit: Visit, site: Site, vendors: Vendors) -> None:
+    """Each with its outcome and time, inside its arguments and result; kept; a user can agree to one."""
+    async with ToolServer() as shop:
+        shop.answers["/orders/7"] = {"state": "shipped"}
+        llm = f"llm: {{provider: openai-compatible, model: m, api_url: {vendors.llm.url}}}\n"
+        site.home.write("shopkeeper.yaml", f"name: Shopkeeper\n{llm}{TOOLS.format(shop=shop.url)}")
+        page = await visit("/ui/users")
+        await page.evaluate("async () => { while (!(await fetch('/api/agents/shopkeeper')).ok); }")
+        await page.goto(f"{site.url}/ui/chat?agent=shopkeeper")
+        look = Call("order_status", '{"order_id": "7"}')
+        vendors.llm.script = [[look, Call("nothing", id="call_2")], [Call("refund")], ["It is on its way."]]
+        await ask(page, "Where is it?")
+        await ended(page)
+        calls = answers(page).get_by_role("group", name="Tool calls").locator("details")
+        await expect(calls.locator("summary")).to_have_text(
+            [
+                re.compile(r"order_status ok \d+ ms"),
+                re.compile(r"nothing unknown tool"),
+                re.compile(r"refund confirmation required"),
+            ]
+        )
+        await calls.first.locator("summary").press("Enter")
+        await expect(calls.first.get_by_role("region", name="Arguments")).to_have_text('{"order_id": "7"}')
+        await expect(calls.first.get_by_role("region", name="Result")).to_have_text('{"state": "shipped"}')
+        await expect(answers(page).locator(".prose")).to_have_text("It is on its way.")
+        assert await violations(page) == []
+        await page.reload()
+        await expect(calls).to_have_count(3)
+        vendors.llm.script = [[Call("refund")], ["Done."]]
+        await ask(page, "Yes, please.")
+        await ended(page)
+        await expect(answers(page).last.locator("summary")).to_have_text(re.compile(r"refund ok \d+ ms"))
+        assert shop.last.path == "/refunds"
+        vendors.llm.script = [[Call("open_page", '{"path": "/"}')]]
+        await ask(page, "Open it.")
+        await ended(page)
+        await expect(answers(page).last.locator("summary")).to_have_text("open_page left to your application")
+        await page.emulate_media(color_scheme="dark")
+        await page.set_viewport_size({"width": 390, "height": 844})
+        assert await violations(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

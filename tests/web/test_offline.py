@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import wave
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestServer
 
 from agentsd.audio.resampler import Resampler
+from agentsd.cli.commands.demo_tools import make_demo_app
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.local import needs
+from tests.e2e.home import REPOSITORY
 from tests.local.speech import SENTENCES, error_rate, heard, words
 from tests.web.conftest import Stack, echo
-from tests.web.openai.test_chat_completions import client_of
+from tests.web.openai.test_chat_completions import client_of, frames_of
 from tests.web.voices import call
 
 OFFLINE = """\
@@ -101,6 +105,39 @@ async def test_a_spoken_question_gets_a_spoken_answer(offline: Stack) -> None:
     print(f"answer: {answer!r}, heard: {spoken!r}")
     assert words(answer)
     assert error_rate([(answer, spoken)]) <= 4 * MOST  # a few words, names among them, perhaps cut short
+
+
+async def test_the_sample_with_tools(installed: None, stack: Stack) -> None:
+    """Its tool runs on this machine, and the model answers with its result; else it reads why."""
+    text = (REPOSITORY / "agents.d/shop.yaml").read_text()
+    asked = {
+        "model": "shop",
+        "messages": [{"role": "user", "content": "Where is order 123456?"}],
+        "tool_choice": {"type": "function", "function": {"name": "order_status"}},
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_tools": True},
+    }
+    async with TestServer(make_demo_app()) as shop:
+        stack.write("shop.yaml", text.replace("http://127.0.0.1:8090", str(shop.make_url("")).rstrip("/")))
+        await stack.sync()
+        call, answer = await _read_call(stack, asked)
+        assert (call["name"], call["outcome"]) == ("order_status", "ok"), call
+        assert json.loads(call["output"])["order_id"] == json.loads(call["arguments"])["order_id"]
+        assert answer
+    call, answer = await _read_call(stack, asked)
+    assert call["outcome"] == "unreachable"
+    assert answer
+
+
+async def _read_call(stack: Stack, asked: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the end of the only call of an answer, and its text."""
+    async with stack.client.post(f"{stack.url}/v1/chat/completions", json=asked) as reply:
+        chunks = [json.loads(one) for one in await frames_of(reply) if one != "[DONE]"]
+    [call] = [one["tool_call"] for one in chunks if "outcome" in one.get("tool_call", {})]
+    texts = [choice["delta"].get("content") or "" for one in chunks for choice in one["choices"]]
+    print(f"{call} {''.join(texts)!r}")
+    return call, "".join(texts)
 
 
 async def test_what_is_not_installed_is_a_condition(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

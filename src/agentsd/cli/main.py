@@ -38,6 +38,7 @@ _COMMANDS = {
     "token": ("token", "Create, list and revoke API tokens."),
     "render": ("render", "Show an agent merged with its layers, and where each value is from."),
     "test": ("test", "Probe agents for real, and run the checks of their manifests."),
+    "demo-tools": ("demo_tools", "Serve tools of an invented shop on 127.0.0.1, to try agents with."),
     "tools": ("tools", "Pin the tools of MCP servers in files, and compare them with the servers."),
     "doctor": ("doctor", "Check the setup: keys, sops, database, manifests."),
     "schema": ("schema", "Write or check the JSON Schemas."),

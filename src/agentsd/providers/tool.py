@@ -29,6 +29,7 @@ ToolOutcome = Literal[
     "confirmation_unavailable",
     "declined",  # the user did not agree
     "too_many_calls",
+    "unfinished",  # it goes on after the end of the turn
 ]
 """How a call of a tool ended."""
 

@@ -49,6 +49,7 @@ class HandoffTool:
             f"Hands the conversation over to another agent. Use it for: {handoff.when}",
             _ARGUMENTS,
             "handoff",
+            on_interrupt="cancel",
         )
         self._handoff = handoff
         self._agent = agent

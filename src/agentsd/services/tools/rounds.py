@@ -12,11 +12,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from time import perf_counter
 from typing import Any, cast
 
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LLM, LiveAgent, ProviderEmpty
-from agentsd.providers.tool import ToolDefinition, ToolResult
+from agentsd.providers.tool import ToolDefinition, ToolOutcome, ToolResult
 from agentsd.services.tools.events import (
     ParagraphBegan,
     ToolCall,
@@ -240,22 +241,29 @@ class ToolRounds:
             text = f"more than {CALLS_PER_ROUND_MAX} calls at a time: this one was not made"
             yield self._note(ToolEnded(call, ToolResult("too_many_calls", text)))
         taken = calls[:CALLS_PER_ROUND_MAX]
-        if self._request.get("parallel_tool_calls") is False or (len(taken) == 1 and not self._turn.keep):
-            for call in taken:
-                yield self._note(await self._execute(call))
+        alone = self._request.get("parallel_tool_calls") is False
+        for some in [[call] for call in taken] if alone else [taken]:
+            async with aclosing(self._run_together(some)) as ends:
+                async for ended in ends:
+                    yield ended
+
+    async def _run_together(self, calls: Sequence[ToolCall]) -> AsyncGenerator[ToolEvent, None]:
+        """Yield the end of each of ``calls`` as it comes."""
+        if len(calls) == 1 and not self._turn.keep:
+            yield self._note(await self._execute(calls[0]))
             return
-        running: dict[asyncio.Future[ToolEnded], ToolCall] = {
-            asyncio.ensure_future(self._execute(call)): call for call in taken
+        began = perf_counter()
+        left: dict[asyncio.Future[ToolEnded], ToolCall] = {
+            asyncio.ensure_future(self._execute(call)): call for call in calls
         }
-        waiting: set[asyncio.Future[ToolEnded]] = set(running)
         try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in running:
-                    if task in done:
-                        yield self._note(task.result())
+            while left:
+                done, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for task in [task for task in left if task in done]:
+                    del left[task]
+                    yield self._note(task.result())
         finally:
-            await self._leave_calls({task: running[task] for task in waiting if not task.done()})
+            await self._leave_calls(left, began)
 
     async def _execute(self, call: ToolCall) -> ToolEnded:
         definition = self._find_definition(call)
@@ -263,18 +271,25 @@ class ToolRounds:
             return ToolEnded(call, ToolResult("refused", "nobody was asked about this call"), definition)
         return await execute_call(self._agent, self._offer.server, call, self._turn)
 
-    async def _leave_calls(self, left: Mapping[asyncio.Future[ToolEnded], ToolCall]) -> None:
-        """Cancel the calls of a turn that was interrupted, but those that are to finish."""
-        cancelled = []
+    async def _leave_calls(self, left: Mapping[asyncio.Future[ToolEnded], ToolCall], began: float) -> None:
+        """Cancel the calls of an interrupted turn, but those that are to finish; note how each ends."""
+        stopped = []
         for task, call in left.items():
             definition = self._find_definition(call)
             if self._turn.keep is not None and definition and definition.on_interrupt == "finish":
+                self._turn.left.append(_make_unended(call, definition, "unfinished", began))
                 self._turn.keep(task, definition)
             else:
-                task.cancel()
-                cancelled.append(task)
-        if cancelled:
-            await asyncio.wait(cancelled)
+                task.cancel()  # without effect on one that has ended
+                stopped.append(task)
+        if stopped:
+            await asyncio.wait(stopped)
+        for task in stopped:
+            call = left[task]
+            if task.cancelled():
+                self._note(_make_unended(call, self._find_definition(call), "cancelled", began))
+            else:
+                self._note(task.result())
 
     def _find_definition(self, call: ToolCall) -> ToolDefinition | None:
         tool = self._offer.server.get(call.name)
@@ -312,6 +327,14 @@ class ToolRounds:
             "choices": [{**choice, "message": message, "finish_reason": self._find_reason(one)}],
         }
         return whole if self._usage is None else {**whole, "usage": self._usage}
+
+
+def _make_unended(
+    call: ToolCall, definition: ToolDefinition | None, outcome: ToolOutcome, began: float
+) -> ToolEnded:
+    """Return the end of a call without its result; ``began``: of ``perf_counter``."""
+    text = "the tool was stopped before it ended: whether it did its work is not known"
+    return ToolEnded(call, ToolResult(outcome, text, (perf_counter() - began) * 1000), definition)
 
 
 def _make_answer(ended: ToolEnded) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class ToolTurn:
     approved: tuple[ToolCall, ...] = ()  # run before the model is asked
     keep: Callable[[asyncio.Future[ToolEnded], ToolDefinition], None] | None = None
     """Takes over a call that goes on when the turn is interrupted (``on_interrupt: finish``)."""
+    left: list[ToolEnded] = field(default_factory=list)
+    """Calls that go on, each with the outcome ``unfinished``."""
     switch: HandoffSwitch | None = None  # None: no other agent may take over
     events: list[ToolEvent] = field(default_factory=list)
     """What happened, in order; the chunks of a stream carry the same."""
@@ -51,6 +53,6 @@ class ToolTurn:
         """Return the calls for the turn's record."""
         return tuple(
             ToolUse(one.call.name, one.result.outcome, one.result.milliseconds)
-            for one in self.events
+            for one in (*self.events, *self.left)
             if isinstance(one, ToolEnded)
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from agentsd.audio.resampler import Resampler, measure_milliseconds
@@ -20,7 +21,16 @@ from agentsd.core.text.sentences import find_last_start, has_sentence_end
 from agentsd.core.text.speech_text import SpeechText
 from agentsd.providers.base import TTS, LiveAgent, ProviderEmpty
 from agentsd.providers.resilience.attempts import Attempts, FirstItemLimit
-from agentsd.services.tools.events import EVENT_KEY, HandedOver, get_event
+from agentsd.services.tools.events import (
+    HandedOver,
+    ParagraphBegan,
+    ToolEnded,
+    ToolEvent,
+    ToolStarted,
+    get_event,
+)
+from agentsd.services.tools.turn import ToolTurn
+from agentsd.services.variables import fill_text
 from agentsd.services.voicebot.answer_gate import AnswerGate, FirstSentence
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
 from agentsd.services.voicebot.events import (
@@ -36,6 +46,7 @@ from agentsd.services.voicebot.events import (
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipe import Pipe
 from agentsd.services.voicebot.playback import MS_PER_CHARACTER, Playback, cut_to_heard
+from agentsd.services.voicebot.server_calls import ServerCalls
 from agentsd.services.voicebot.streams import (
     TaskGroup,
     close_at_end,
@@ -45,6 +56,10 @@ from agentsd.services.voicebot.streams import (
     find_first_error,
 )
 from agentsd.services.voicebot.tool_calls import ToolCallBuilder, has_calls
+from agentsd.services.voicebot.tool_filler import ToolFiller
+
+PARAGRAPH = "\n\n"
+"""Separator of what the manifest says while tools run, and what the model does."""
 
 AHEAD = 512
 """Maximum text deltas queued between the LLM and the voice."""
@@ -78,6 +93,7 @@ class Answer:
         attempts: Attempts | None = None,
         timeouts: Timeouts | None = None,
         conversation: Conversation,
+        tools: ToolTurn | None = None,
         label: object = None,
         ask: object = None,
         kept: bool = True,
@@ -100,6 +116,7 @@ class Answer:
         self._label = label
         self._ask = ask
         self._calls = ToolCallBuilder(self.id, conversation)
+        self.server_calls = ServerCalls(self.id, conversation, tools or ToolTurn(), gate)
         self._finish: str | None = None
         self._client_heard_ms: float | None = None  # what the client played, if it reported that already
         self._clock = clock
@@ -151,6 +168,11 @@ class Answer:
         return self._first.characters
 
     @property
+    def tools(self) -> ToolTurn:
+        """Return what happened to the tools that this server runs."""
+        return self.server_calls.tools
+
+    @property
     def label(self) -> object:
         """Return the embedder's value."""
         return self._label
@@ -179,6 +201,7 @@ class Answer:
         agent = self.agent
         if not self._text:
             self._calls.anchor = previous
+        self.server_calls.anchor = previous
         return AnswerBegan(
             self.id,
             self.item.id,
@@ -215,6 +238,7 @@ class Answer:
         """
         try:
             async with asyncio.timeout(None) as self._scope:
+                self.server_calls.begin()
                 if self.open:  # it may have been interrupted before it began
                     await self._produce(source)
                     await self._gate.wait_open()
@@ -228,6 +252,7 @@ class Answer:
         finally:
             self._scope = self._failure = None
             self._end("cancelled", "client_cancelled")  # unless it has ended: the call is over
+            self.server_calls.settle()
 
     async def _send_all(self) -> None:
         """Wait until paced sound has left, so that it can be interrupted until then."""
@@ -335,6 +360,22 @@ class Answer:
         if isinstance(source, str):
             await self._words(source, speech, pieces)
             return
+        say = partial(self._fill, speech, pieces)
+        filler = ToolFiller(say, self.playing_seconds, lambda: len(self._text))
+        try:
+            await self._pass_chunks(source, speech, pieces, filler)
+        finally:
+            filler.close()
+        for event in self._calls.end(whole=True) if self.open else ():
+            self._gate.push(event)
+
+    async def _pass_chunks(
+        self,
+        source: AsyncIterator[dict[str, Any]],
+        speech: SpeechText,
+        pieces: Pipe[str] | None,
+        filler: ToolFiller,
+    ) -> None:
         async with close_at_end(source) as chunks:
             async for chunk in chunks:
                 self.usage = chunk.get("usage") or self.usage
@@ -342,21 +383,44 @@ class Answer:
                 self._finish = extract_finish(chunk) or self._finish
                 if has_calls(chunk):
                     await self._gate.wait_open()
-                await self._words(extract_content(chunk), speech, pieces)
-                handed_over = get_event(chunk) if EVENT_KEY in chunk else None
-                if isinstance(handed_over, HandedOver):
-                    self.handed_over = handed_over
-                for event in self._calls.take(chunk) if self.open else ():
-                    await self._gate.put(event)
-        for event in self._calls.end(whole=True) if self.open else ():
-            self._gate.push(event)
+                event = get_event(chunk)
+                if not (isinstance(event, ParagraphBegan) and self._text.endswith(PARAGRAPH)):
+                    await self._words(extract_content(chunk), speech, pieces)
+                if event is not None and self.open:
+                    await self._take_event(event, filler)
+                for part in self._calls.take(chunk) if self.open else ():
+                    await self._gate.put(part)
 
-    async def _words(self, delta: str, speech: SpeechText, pieces: Pipe[str] | None) -> None:
+    async def _take_event(self, event: ToolEvent, filler: ToolFiller) -> None:
+        """Report what happens to the tools that this server runs, and fill the silence meanwhile."""
+        if isinstance(event, HandedOver):
+            self.handed_over = event
+        elif isinstance(event, ToolEnded):
+            await filler.end(event.call)
+        elif isinstance(event, ToolStarted) and event.definition and event.definition.say and self.aloud:
+            definition = event.definition
+            text = fill_text(self.agent, event.definition.say)
+            filler.begin(event.call, text, definition.say_after_ms)
+        for one in self.server_calls.take(event):
+            await self._gate.put(one)
+        if not self._text:
+            self._calls.anchor = self.server_calls.anchor
+
+    async def _fill(self, speech: SpeechText, pieces: Pipe[str] | None, text: str) -> None:
+        """Say a sentence of the manifest in the middle of the answer, as a paragraph."""
+        begun = PARAGRAPH if self._text and not self._text.endswith(PARAGRAPH) else ""
+        await self._words(f"{begun}{text}{PARAGRAPH}", speech, pieces, own=False)
+
+    async def _words(
+        self, delta: str, speech: SpeechText, pieces: Pipe[str] | None, *, own: bool = True
+    ) -> None:
+        """Take words; ``own``: of the model."""
         if not delta or not self.open:
             return
-        if self.first_token_at is None:
-            self._note_first_token()
-        self._deltas += 1
+        if own:
+            if self.first_token_at is None:
+                self._note_first_token()
+            self._deltas += 1
         if not self._text:
             self._calls.anchor = self.item.id
         self._text += delta

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import LiveAgent
+from agentsd.services.tools.consents import CallApprovals
+from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.answer_gate import AnswerGate
@@ -16,7 +18,7 @@ from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipe import Pipe
 from agentsd.services.voicebot.turns import AnswerRequest, CallTurn
 
-ChatFunction = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, Any]]]
+ChatFunction = Callable[[LiveAgent, Mapping[str, Any], ToolTurn], AsyncIterator[dict[str, Any]]]
 """``services.chat.stream_chat``, or a wrapper of it."""
 
 OPENING_PROMPT = "The call has begun, and nobody has spoken yet: open the conversation."
@@ -29,6 +31,7 @@ class Question:
 
     body: Mapping[str, Any]  # a chat completion
     ask: AnswerRequest
+    words: str | None = field(default=None, compare=False)  # item of the caller's that is answered
 
 
 class AnswerMaker:
@@ -42,12 +45,14 @@ class AnswerMaker:
         clock: Callable[[], float],
         talk: ChatFunction,
         metrics: VoiceMetrics | None,
+        approvals: CallApprovals | None = None,
     ) -> None:
         self._events = events
         self._conversation = conversation
         self._clock = clock
         self._talk = talk
         self._metrics = metrics
+        self._approvals = approvals
 
     def make_gate(self, *, is_open: bool = True) -> AnswerGate:
         """Return the way of an answer to the caller."""
@@ -61,6 +66,7 @@ class AnswerMaker:
         *,
         gate: AnswerGate | None = None,
         timed: bool = True,
+        tools: ToolTurn | None = None,
     ) -> Answer:
         """Return an answer to ``turn`` that has not begun."""
         ask, preferences = turn.ask, turn.preferences
@@ -75,6 +81,7 @@ class AnswerMaker:
             attempts=turn.attempts,
             timeouts=agent.spec.turn.timeouts if timed else None,
             conversation=self._conversation if ask.kept else Conversation(),
+            tools=tools,
             label=preferences.label,
             ask=ask.label,
             kept=ask.kept,
@@ -98,8 +105,22 @@ class AnswerMaker:
             "messages": messages or [{"role": "user", "content": OPENING_PROMPT}],
             "stream_options": {"include_usage": True},
         }
-        return Question(body, ask)
+        return Question(body, ask, self._find_words(turn, said))
 
-    def put(self, agent: LiveAgent, question: Question) -> AsyncIterator[dict[str, Any]]:
-        """Return the chunks of the model's answer. Raises ``AgentsdError`` where the agent has no model."""
-        return self._talk(agent, question.body)
+    def _find_words(self, turn: CallTurn, said: str) -> str | None:
+        """Return the item of the caller's newest words, which may be those of ``turn`` itself."""
+        if said and turn.utterance is not None:
+            return turn.utterance.item
+        newest = self._conversation.find_question()
+        return newest.id if newest is not None and turn.ask.context is None else None
+
+    def put(self, agent: LiveAgent, question: Question, tools: ToolTurn) -> AsyncIterator[dict[str, Any]]:
+        """Return the chunks of the model's answer; ``tools`` is its context.
+
+        Raises ``AgentsdError`` where the agent has no model.
+        """
+        approved = question.ask.approved
+        if self._approvals is not None:
+            tools.approved = approved
+            tools.consents = self._approvals.of_turn(question.words, [call.id for call in approved])
+        return self._talk(agent, question.body, tools)

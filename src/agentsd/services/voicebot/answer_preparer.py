@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from agentsd.core.errors import AgentsdError
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import LiveAgent
+from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer_maker import AnswerMaker, Question
 from agentsd.services.voicebot.metrics import VoiceMetrics
@@ -51,10 +52,11 @@ class AnswerPreparer:
         if agent is None or context is None or turn.so_far is None:
             return
         gate = self._maker.make_gate(is_open=False)
-        answer = self._maker.make_answer(agent, turn, settings, gate=gate)
+        tools = ToolTurn()
+        answer = self._maker.make_answer(agent, turn, settings, gate=gate, tools=tools)
         question = self._maker.make_question(turn, turn.so_far)
         try:
-            source = self._maker.put(agent, question)
+            source = self._maker.put(agent, question, tools)
         except AgentsdError:  # reported when the end is certain, and it is asked in earnest
             return
         turn.prepared = PreparedAnswer(answer, question, source, context)

@@ -20,7 +20,10 @@ from typing import Any
 
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import Leases
+from agentsd.providers.tool import ToolResult
 from agentsd.services import chat
+from agentsd.services.tools.consents import CallApprovals
+from agentsd.services.tools.events import ToolCall
 from agentsd.services.turn_records.sinks import TurnSink
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer_maker import ChatFunction
@@ -35,6 +38,8 @@ from agentsd.services.voicebot.turn_runner import TurnRunner
 from agentsd.services.voicebot.turn_state import AnswerWanted, ClientCancelled, Phase, TurnState
 from agentsd.services.voicebot.turns import AnswerRequest, CallPreferences, CallRefused, CallSetup, CallTurn
 from agentsd.services.voicebot.utterance import Utterance
+
+DECLINED = ToolResult("declined", "the user does not want this: do not try it again")
 
 EVENTS_AHEAD = 256
 """Maximum queued events of a slow reader; beyond it the vendors' streams wait."""
@@ -53,6 +58,7 @@ async def open_call(
     clock: Callable[[], float] = time.monotonic,
     talk: ChatFunction = chat.stream_chat,
     sinks: TurnSink | None = None,
+    approvals: CallApprovals | None = None,
 ) -> AsyncGenerator[Call, None]:
     """Open a call with the agent ``ref``. Raises ``AgentNotFound`` and ``AgentUnavailable`` first.
 
@@ -63,7 +69,15 @@ async def open_call(
     async with TaskGroup() as tasks:
         events: Pipe[ev.CallEvent] = Pipe(EVENTS_AHEAD, _measure_event)
         runner = TurnRunner(
-            leases, tasks, events, ServingAgent(first), clock=clock, talk=talk, metrics=metrics, sinks=sinks
+            leases,
+            tasks,
+            events,
+            ServingAgent(first),
+            clock=clock,
+            talk=talk,
+            metrics=metrics,
+            sinks=sinks,
+            approvals=approvals,
         )
         call = Call(ref, runner, events, preferences or CallPreferences(), clock)
         ticking = tasks.create_task(call.watch_clock())
@@ -72,6 +86,7 @@ async def open_call(
         finally:
             ticking.cancel()
             call.hang_up()
+            await runner.left_calls.wait_closed()
 
 
 class Call:
@@ -201,6 +216,22 @@ class Call:
         else:
             self.runner.begin(CallTurn(self._setup.ref, self._setup.preferences, ask=ask))
 
+    async def answer_approval(self, request: ConversationItem, *, approve: bool) -> None:
+        """Make the call that an item of the kind ``approval_request`` is about, or not; then answer.
+
+        An answer that goes on is heard to its end before. Raises ``CallRefused`` and ``StoreError``.
+        """
+        ask = AnswerRequest()
+        if approve:
+            ask = AnswerRequest(approved=(ToolCall(request.id, request.name, request.text),))
+        elif self.runner.approvals is not None:
+            await self.runner.approvals.decline(request.id)
+            made = self.conversation.find(request.call_id)
+            if made is not None:
+                made.result = DECLINED
+        request.answered = True
+        self.runner.begin(CallTurn(self._setup.ref, self._setup.preferences, ask=ask))
+
     def transcribe(self, item: str, pcm: bytes) -> None:
         """Transcribe a recording at ``preferences.input_rate`` for an item of the conversation."""
         utterance = Utterance(
@@ -281,7 +312,10 @@ class Call:
         """
         self._closing = self.runner.closing = True
         self._microphone.stop()
-        while tasks := [turn.task for turn in self.runner.turns if turn.task]:
+        while tasks := [
+            *(turn.task for turn in self.runner.turns if turn.task),
+            *self.runner.left_calls.tasks,
+        ]:
             await asyncio.wait(tasks)
         self.queue.end()
 
@@ -290,6 +324,7 @@ class Call:
         self._closing = self.runner.closing = True
         self._greeting = None
         self._microphone.close()
+        self.runner.left_calls.close()
         for turn in self.runner.turns:
             if turn.task is not None:
                 turn.task.cancel()

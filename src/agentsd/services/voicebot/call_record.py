@@ -41,6 +41,7 @@ def make_call_record(conversation: str, turn: CallTurn, now: float) -> TurnRecor
         usage,
         dict(turn.attempts.answered),
         tuple(turn.attempts.failed),
+        answer.tools.uses if answer else (),
         interrupted=turn.state.reason == "interrupted",
         error=type(turn.error).__name__ if turn.error is not None else None,
         failure=describe_failure(turn.error),

@@ -8,14 +8,21 @@ from sys import getsizeof
 from typing import Any, Literal
 
 from agentsd.core.manifest.tool_schema import repair_arguments
+from agentsd.providers.tool import ToolResult
+from agentsd.services.tools.executor import make_content
 from agentsd.system.identifier import make_identifier
 
 Role = Literal["user", "assistant", "system"]
-ItemKind = Literal["message", "call", "result"]
-"""What an item is: words, a call of a client's tool, or what that tool returned."""
+ItemKind = Literal["message", "call", "result", "server_call", "approval_request", "approval_response"]
+"""What an item is: words, a call of a client's tool, its result, a call of this server's, consent to one."""
+
+CALL_KINDS: tuple[ItemKind, ...] = ("call", "server_call")
 
 NO_RESULT = "There is no result yet."
 """Result of a call that the client has not answered: vendors refuse calls without one."""
+
+STILL_RUNNING = "This call has not ended yet. Do not make it again: its result will be here when it has."
+"""Result of a call that goes on while the caller does."""
 
 ITEMS_MAX = 400
 """Maximum items of a call; older ones are dropped, since calls may be of any length."""
@@ -46,6 +53,13 @@ class ConversationItem:
     whole: bool = True  # False for a call whose arguments did not come
     hidden: bool = False  # from models: it was before a hand-off that does not carry it
     extra: Mapping[str, Any] = field(default_factory=dict)  # what a vendor adds to a call, and wants back
+    answered: bool = False  # of a request for consent
+    result: ToolResult | None = None  # of a call that this server runs, once it has ended
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of memory that the texts hold."""
+        return getsizeof(self.text) + (getsizeof(self.result.text) if self.result is not None else 0)
 
 
 class Conversation:
@@ -64,21 +78,21 @@ class Conversation:
     @property
     def awaits_answer(self) -> bool:
         """Return whether the last contribution was the caller's."""
-        said = [item for item in self._items if item.text and item.role != "system"]
+        said = [item for item in self._items if _is_said(item)]
         return bool(said) and said[-1].role == "user" and said[-1].kind == "message"
 
     def fits(self, item: ConversationItem) -> bool:
         """Return whether ``item`` can be added without forgetting texts."""
-        return self.size + getsizeof(item.text) <= TEXT_BYTES_MAX
+        return self.size + item.size <= TEXT_BYTES_MAX
 
     def shrink(self) -> None:
         """Forget the oldest items until the texts are within their bound. The newest stays."""
         self._weigh()
         while self.size > TEXT_BYTES_MAX and len(self._items) > 1:
-            self.size -= getsizeof(self._items.pop(0).text)
+            self.size -= self._items.pop(0).size
 
     def _weigh(self) -> None:
-        self.size = sum(getsizeof(item.text) for item in self._items)
+        self.size = sum(item.size for item in self._items)
 
     def find(self, item_id: str) -> ConversationItem | None:
         """Return the item of that id."""
@@ -90,9 +104,9 @@ class Conversation:
         at = self._items.index(known) + 1 if known else len(self._items)
         at = 0 if first else at
         self._items.insert(at, item)
-        self.size += getsizeof(item.text)
+        self.size += item.size
         if len(self._items) > ITEMS_MAX:
-            self.size -= getsizeof(self._items.pop(0).text)
+            self.size -= self._items.pop(0).size
         at = next((index for index, other in enumerate(self._items) if other is item), 0)
         return self._items[at - 1].id if at else None
 
@@ -106,8 +120,12 @@ class Conversation:
         return True
 
     def has_call(self, call_id: str) -> bool:
-        """Return whether a tool was called under that id."""
+        """Return whether a tool of the client was called under that id."""
         return any(item.kind == "call" and item.call_id == call_id for item in self._items)
+
+    def is_taken(self, call_id: str) -> bool:
+        """Return whether any tool was called under that id."""
+        return any(item.kind in CALL_KINDS and item.call_id == call_id for item in self._items)
 
     def messages(self) -> list[dict[str, Any]]:
         """Return the items as messages of a chat completion, with notes in place of those that are hidden."""
@@ -128,13 +146,18 @@ class Conversation:
         return said[-count] if len(said) >= count else None
 
 
+def _is_said(item: ConversationItem) -> bool:
+    """Return whether an item is a contribution; a call that this server makes is part of an answer."""
+    return bool(item.text) and item.role != "system" and item.kind in ("message", "call", "result")
+
+
 def make_messages(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:
     """Return items as messages of a chat completion; the result of a call follows the call at once."""
     results = _find_results(items)
     messages: list[dict[str, Any]] = []
     calls: list[ConversationItem] = []
     for item in items:
-        if item.kind == "call" and item.whole:
+        if item.kind in CALL_KINDS and item.whole:
             calls.append(item)
         else:
             messages += _make_call_messages(calls, results)
@@ -149,7 +172,9 @@ def _find_results(items: Sequence[ConversationItem]) -> dict[str, str]:
     newest: dict[str, str] = {}
     results: dict[str, str] = {}
     for item in reversed(items):
-        if item.kind == "result":
+        if item.kind == "server_call":
+            results[item.id] = STILL_RUNNING if item.result is None else make_content(item.result)
+        elif item.kind == "result":
             newest[item.call_id] = item.text
         elif item.kind == "call" and item.call_id in newest:
             results[item.id] = newest.pop(item.call_id)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from agentsd.core.errors import AgentsdError
+from agentsd.providers.tool import ToolResult
 from agentsd.services.turn_records.record import TurnRecord
 from agentsd.services.voicebot.playback import Playback
 
@@ -169,6 +170,38 @@ class ToolCallEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerCallBegan:
+    """Beginning of a call of a tool that this server runs, in an answer."""
+
+    answer: str
+    item: str
+    previous: str | None
+    call_id: str  # of a call that the user agreed to: the request's id
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCallEnded:
+    """End of such a call. It may come after the end of its answer, which was interrupted."""
+
+    answer: str
+    item: str
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    """Request for the user's consent to such a call."""
+
+    answer: str
+    item: str
+    previous: str | None
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerEnded:
     """End of an answer. ``text`` is what the conversation keeps: the text as far as it was heard."""
 
@@ -252,6 +285,9 @@ CallEvent = (
     | ToolCallBegan
     | ToolCallDelta
     | ToolCallEnded
+    | ServerCallBegan
+    | ServerCallEnded
+    | ApprovalRequested
     | AnswerEnded
     | AnswerDiscarded
     | AnswerTruncated

@@ -56,7 +56,7 @@ class ToolCallBuilder:
     def _begin(self, part: Mapping[str, Any], name: str) -> ConversationItem:
         """Return a new item. The vendor's id is kept where it is one, since some vendors check its form."""
         given = part.get("id")
-        known = not isinstance(given, str) or not given or self._conversation.has_call(given)
+        known = not isinstance(given, str) or not given or self._conversation.is_taken(given)
         extra = {key: value for key, value in part.items() if key not in _OWN_KEYS}
         return ConversationItem(
             make_id("item"),

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from contextvars import copy_context
 from functools import partial
 
@@ -21,7 +22,9 @@ from agentsd.core.manifest.turn import Interrupt
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.providers.resilience.attempts import open_attempts
+from agentsd.services.tools.consents import CallApprovals
 from agentsd.services.tools.events import HandedOver
+from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.turn_records.record import TurnAgent
 from agentsd.services.turn_records.sinks import TurnSink
 from agentsd.services.voicebot import events as ev
@@ -37,6 +40,7 @@ from agentsd.services.voicebot.call_handover import (
 from agentsd.services.voicebot.call_record import make_call_record
 from agentsd.services.voicebot.conversation import Conversation, make_id
 from agentsd.services.voicebot.echo_guard import EchoGuard
+from agentsd.services.voicebot.left_calls import LeftCalls
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipe import Pipe
 from agentsd.services.voicebot.serving_agent import ServingAgent
@@ -87,6 +91,7 @@ class TurnRunner:
         talk: ChatFunction,
         metrics: VoiceMetrics | None,
         sinks: TurnSink | None = None,
+        approvals: CallApprovals | None = None,
     ) -> None:
         self.id = make_id("conv")
         self.conversation = Conversation()
@@ -102,9 +107,13 @@ class TurnRunner:
         self.serving = serving
         self.clock = clock
         self._metrics = metrics
-        self._maker = AnswerMaker(events, self.conversation, clock=clock, talk=talk, metrics=metrics)
+        self.approvals = approvals
+        self._maker = AnswerMaker(
+            events, self.conversation, clock=clock, talk=talk, metrics=metrics, approvals=approvals
+        )
         self._preparer = AnswerPreparer(self._maker, events, metrics)
         self._sinks = sinks
+        self.left_calls = LeftCalls()
         self._floor = asyncio.Lock()  # held by the turn that answers
 
     @property
@@ -223,7 +232,8 @@ class TurnRunner:
     async def _run(self, turn: CallTurn) -> None:
         try:
             with open_attempts() as turn.attempts:
-                async with self.leases.lease(self.handed_to or turn.ref) as leased:
+                async with AsyncExitStack() as lease:
+                    leased = await lease.enter_async_context(self.leases.lease(self.handed_to or turn.ref))
                     agent = prepare_agent(leased, turn)
                     turn.agent = TurnAgent(agent.id, agent.slug, agent.owner, agent.version, agent.commit)
                     turn.live, turn.context = agent, copy_context()
@@ -234,6 +244,7 @@ class TurnRunner:
                     finally:
                         turn.live = turn.context = None
                         await self._preparer.close(turn)
+                        await self.left_calls.take(turn, lease)
         except AgentsdError as error:  # from the lease: listening and answering report their own
             await _wait_until_spoken(turn)
             self._fail(turn, detach_error(error))
@@ -383,8 +394,9 @@ class TurnRunner:
             prepared = self._preparer.take(turn, words)
             if prepared is not None:
                 return prepared.answer, partial(prepared.finish, turn.asked_at)
-        source = self._maker.put(agent, words) if isinstance(words, Question) else words
-        answer = self._maker.make_answer(agent, turn, self.settle(turn))
+        tools = ToolTurn()
+        source = self._maker.put(agent, words, tools) if isinstance(words, Question) else words
+        answer = self._maker.make_answer(agent, turn, self.settle(turn), tools=tools)
         return answer, partial(answer.run, source)
 
     def _find_words(self, agent: LiveAgent, turn: CallTurn, debt: Debt | None) -> str | Question:

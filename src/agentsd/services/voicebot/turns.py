@@ -14,6 +14,7 @@ from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.core.manifest.variables import Value
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.resilience.attempts import Attempts
+from agentsd.services.tools.events import ToolCall
 from agentsd.services.turn_records.record import TurnAgent
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.conversation import ConversationItem
@@ -90,6 +91,7 @@ class AnswerRequest:
     prompt: str = ""  # last message to the model, for this answer only
     kept: bool = True  # False: an answer beside the conversation, which neither waits nor is interrupted
     label: object = None  # the embedder's own value, returned with the answer
+    approved: tuple[ToolCall, ...] = ()  # calls that the client agreed to: made before the model is asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from agentsd.services.voicebot.conversation import TEXT_BYTES_MAX
 from agentsd.services.voicebot.turns import AnswerRequest
 from agentsd.web.http.problem import Problem, bad_request, from_error
 from agentsd.web.openai.realtime.fields import RealtimeModel, limit_refusals, parse_model, refuse_value
-from agentsd.web.openai.realtime.items import Frame, decode_base64, make_item, parse_item
+from agentsd.web.openai.realtime.items import APPROVED, Frame, decode_base64, make_item, parse_item
 from agentsd.web.openai.realtime.override_filter import filter_response, make_refusal
 from agentsd.web.openai.realtime.response_request import parse_response
 from agentsd.web.openai.realtime.server_events import make_error_frame
@@ -177,7 +177,7 @@ class ClientEvents:
 
     # Items
 
-    def _item_create(self, event: Event) -> None:
+    async def _item_create(self, event: Event) -> None:
         conversation, after = self._call.conversation, event.get("previous_item_id")
         parsed = parse_item(event.get("item"), "item", conversation)
         item = parsed.item
@@ -211,6 +211,8 @@ class ClientEvents:
                 "item": make_item(item),
             }
             self._call.note(frame, len(item.text))
+        if item.kind == "approval_response" and (asked := conversation.find(item.call_id)) is not None:
+            await self._call.answer_approval(asked, approve=item.text == APPROVED)
 
     def _item_delete(self, event: Event) -> None:
         item_id = event.get("item_id")

@@ -23,6 +23,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.services import chat, rag
 from agentsd.services.handover import announce_handoff
+from agentsd.services.tools.consents import CallApprovals
 from agentsd.services.tools.handoff import HandoffSwitch
 from agentsd.services.tools.turn import ToolTurn
 from agentsd.services.voicebot import events as ev
@@ -45,7 +46,8 @@ from agentsd.web.openai.realtime.client_events import ClientEvents
 from agentsd.web.openai.realtime.idle_timer import IdleTimer
 from agentsd.web.openai.realtime.items import Frame
 from agentsd.web.openai.realtime.server_events import ServerEvents, make_error_frame
-from agentsd.web.openai.realtime.session import TURN_REPORTS, RealtimeSession, SessionKind
+from agentsd.web.openai.realtime.session import HIDDEN_TOOLS, TURN_REPORTS, RealtimeSession, SessionKind
+from agentsd.web.openai.realtime.tool_frames import hide_server_tools
 from agentsd.web.openai.realtime.turn_report import REPORTS
 
 SUBPROTOCOL = "realtime"
@@ -107,6 +109,7 @@ async def handle_realtime(request: web.Request) -> web.StreamResponse:
                 preferences=session.preferences(),
                 metrics=metrics,
                 talk=_make_talk(parts, make_scoped_leases(request)),
+                approvals=CallApprovals(parts.database, make_id("call"), principal.digest),
                 sinks=request.app[TURN_SINKS].of_token(principal.actor),
             ) as call:
                 await socket.prepare(request)
@@ -184,9 +187,10 @@ def _resolve_model(request: web.Request, model: str) -> str:
 def _make_talk(parts: AppContext, leases: Leases) -> ChatFunction:
     """Return a function that chats with the agent's knowledge, and may hand over to one of ``leases``."""
 
-    async def talk(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    async def talk(
+        agent: LiveAgent, body: Mapping[str, Any], tools: ToolTurn
+    ) -> AsyncGenerator[dict[str, Any], None]:
         grounded, passages = await rag.add_passages(agent, body, parts.knowledge)
-        tools = ToolTurn()
         if agent.spec.handoff:
             tools.switch = HandoffSwitch(leases, body, check=chat.check_request, goes_on=False)
         answer = rag.cite_stream(chat.stream_chat(agent, grounded, tools), passages)
@@ -303,7 +307,11 @@ class RealtimeConnection:
         await self._socket.close(code=WSCloseCode.GOING_AWAY, message=reason)
 
     async def _send(self, frame: Frame) -> None:
-        shown = translate_frame(frame) if self._beta else frame
+        shown: Frame | None = frame
+        if self._beta or HIDDEN_TOOLS in self._commands.session.include:
+            shown = hide_server_tools(frame)
+        if self._beta and shown is not None:
+            shown = translate_frame(shown)
         if shown is None:
             return
         data = to_json({"event_id": make_id("event"), **shown})

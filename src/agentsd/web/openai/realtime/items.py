@@ -9,14 +9,19 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from agentsd.audio.pcm import BadAudio, decode_base64_audio
+from agentsd.providers.tool import ToolResult
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, Role, make_id
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.openai.realtime.fields import RealtimeModel, parse_model, refuse_value
+from agentsd.web.openai.responses.tool_items import APPROVAL_PREFIX, SERVER_LABEL
 
 Frame = dict[str, Any]
 
 TEXT_MAX = 200_000
 """Maximum characters of one item."""
+
+APPROVED = "approved"
+"""Text of an item by which the user agrees to a call."""
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
@@ -53,6 +58,14 @@ class ResultItem(RealtimeModel):
 
     call_id: str = Field(min_length=1, max_length=128)
     output: str = Field(max_length=TEXT_MAX)
+
+
+class ApprovalItem(RealtimeModel):
+    """Item of the type ``mcp_approval_response``."""
+
+    approval_request_id: str = Field(max_length=128)
+    approve: bool
+    reason: str | None = Field(default=None, max_length=TEXT_MAX)
 
 
 class ItemHead(RealtimeModel):
@@ -136,10 +149,23 @@ def _parse_result(
     return ParsedItem(item)
 
 
+def _parse_approval(
+    value: Mapping[str, Any], where: str, item_id: str, conversation: Conversation
+) -> ParsedItem:
+    answer = parse_model(ApprovalItem, value, where)
+    asked = conversation.find(answer.approval_request_id)
+    if asked is None or asked.kind != "approval_request" or asked.answered:
+        detail = "the conversation has no such request, or it was answered"
+        raise Problem(400, "item_not_found", detail, param=f"{where}.approval_request_id")
+    text = APPROVED if answer.approve else ""
+    return ParsedItem(ConversationItem(item_id, "user", text, "approval_response", call_id=asked.id))
+
+
 _PARSERS: Mapping[str, Callable[[Mapping[str, Any], str, str, Conversation], ParsedItem]] = {
     "message": _parse_message,
     "function_call": _parse_call,
     "function_call_output": _parse_result,
+    "mcp_approval_response": _parse_approval,
 }
 
 
@@ -157,10 +183,39 @@ def make_item(item: ConversationItem, status: str = "completed") -> Frame:
     if item.kind == "call":
         call = {"name": item.name, "call_id": item.call_id, "arguments": item.text}
         return {**head, "type": "function_call", "status": status, **call}
+    if item.kind == "server_call":
+        return make_mcp_call(item)
+    if item.kind == "approval_request":
+        call = {"name": item.name, "arguments": item.text, "server_label": SERVER_LABEL}
+        return {**head, "type": "mcp_approval_request", **call}
+    if item.kind == "approval_response":
+        answer = {"approval_request_id": item.call_id, "approve": item.text == APPROVED}
+        return {**head, "type": "mcp_approval_response", **answer}
     if item.kind == "result":
         result = {"call_id": item.call_id, "output": item.text}
         return {**head, "type": "function_call_output", "status": status, **result}
     return {**head, "type": "message", "status": status, "role": item.role, "content": [_make_part(item)]}
+
+
+def make_mcp_call(item: ConversationItem) -> Frame:
+    """Make the item of a call that this server runs: as OpenAI shows those of MCP servers."""
+    result = item.result
+    failed = result is not None and not result.ok
+    return {
+        "id": item.id,
+        "object": "realtime.item",
+        "type": "mcp_call",
+        "server_label": SERVER_LABEL,
+        "name": item.name,
+        "arguments": item.text,
+        "output": result.text if result is not None and result.ok else None,
+        "error": _make_call_error(result) if result is not None and failed else None,
+        "approval_request_id": item.call_id if item.call_id.startswith(APPROVAL_PREFIX) else None,
+    }
+
+
+def _make_call_error(result: ToolResult) -> Frame:
+    return {"type": "tool_execution_error", "message": f"{result.outcome}: {result.text}"}
 
 
 def _make_part(item: ConversationItem) -> Frame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentsd.core.errors import AgentsdError
@@ -19,6 +20,17 @@ from agentsd.web.openai.realtime.items import Frame, make_item
 from agentsd.web.openai.realtime.response_request import ResponseEcho
 from agentsd.web.openai.realtime.session import AudioFormat
 from agentsd.web.openai.realtime.turn_report import make_report_frame
+
+AnswerPart = (
+    ev.AnswerSound
+    | ev.AnswerText
+    | ev.ToolCallBegan
+    | ev.ToolCallDelta
+    | ev.ToolCallEnded
+    | ev.ServerCallBegan
+    | ev.ServerCallEnded
+    | ev.ApprovalRequested
+)
 
 
 def make_error_frame(problem: Problem, event_id: str | None = None) -> Frame:
@@ -32,6 +44,7 @@ class ServerEvents:
     def __init__(self, conversation_id: str) -> None:
         self._conversation = conversation_id
         self._answers: dict[str, ResponseFrames] = {}
+        self._late: dict[str, OpenCall] = {}  # calls that go on after their answers, by their items
 
     def of(self, event: ev.CallEvent) -> Iterator[Frame]:
         """Return the frames for ``event``, in order; the caller adds ``event_id``."""
@@ -45,14 +58,16 @@ class ServerEvents:
                 | ev.ToolCallBegan()
                 | ev.ToolCallDelta()
                 | ev.ToolCallEnded()
+                | ev.ServerCallBegan()
+                | ev.ServerCallEnded()
+                | ev.ApprovalRequested()
             ):
-                answer = self._answers.get(event.answer)
-                if answer is not None:
-                    yield from answer.take(event)
+                yield from self._take_part(event)
             case ev.AnswerEnded():
                 ended = self._answers.pop(event.answer, None)
                 if ended is not None:
                     yield from ended.end(event)
+                    self._late |= ended.open_calls
             case ev.AnswerTruncated():
                 yield _make_truncated_frame(event.item, event.heard_ms)
             case ev.TurnFailed():
@@ -64,6 +79,31 @@ class ServerEvents:
                 yield make_report_frame(event)
             case _:
                 yield from _make_caller_frames(event)
+
+    def _take_part(self, event: AnswerPart) -> Iterator[Frame]:
+        answer = self._answers.get(event.answer)
+        if answer is not None:
+            yield from answer.take(event)
+        elif isinstance(event, ev.ServerCallEnded) and event.item in self._late:
+            yield from self._late.pop(event.item).end(event)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """Call that this server runs, and that has not ended."""
+
+    item: ConversationItem
+    previous: str | None
+    index: int  # in the answer's output
+    kept: bool  # part of the conversation
+
+    def end(self, event: ev.ServerCallEnded) -> Iterator[Frame]:
+        """Yield the frames of its end: whether it worked, and the item with what it returned."""
+        kind = "completed" if event.result.ok else "failed"
+        yield {"type": f"response.mcp_call.{kind}", "item_id": self.item.id, "output_index": self.index}
+        if self.kept:
+            item = make_item(replace(self.item, result=event.result))
+            yield {"type": "conversation.item.done", "previous_item_id": self.previous, "item": item}
 
 
 class ResponseFrames:
@@ -78,15 +118,14 @@ class ResponseFrames:
         self._text: list[str] = []
         self._items: dict[str, Frame] = {}  # by id, in the order they began
         self._previous: dict[str, str | None] = {}
+        self.open_calls: dict[str, OpenCall] = {}  # of this server, by their items
+        self._message_previous = began.previous
 
     def begin(self) -> Frame:
         """Return the first frame."""
         return {"type": "response.created", "response": self._response("in_progress")}
 
-    def take(
-        self,
-        event: ev.AnswerSound | ev.AnswerText | ev.ToolCallBegan | ev.ToolCallDelta | ev.ToolCallEnded,
-    ) -> Iterator[Frame]:
+    def take(self, event: AnswerPart) -> Iterator[Frame]:
         """Return the frames for one event of the answer."""
         match event:
             case ev.AnswerSound():
@@ -108,9 +147,17 @@ class ResponseFrames:
                 yield self._placed(kind, event.item, item_id=event.item, call_id=call_id, delta=event.delta)
             case ev.ToolCallEnded():
                 yield from self._end_call(event)
+            case ev.ServerCallBegan():
+                yield from self._begin_server_call(event)
+            case ev.ServerCallEnded():
+                yield from self._end_server_call(event)
+            case ev.ApprovalRequested():
+                yield from self._ask_approval(event)
 
     def end(self, event: ev.AnswerEnded) -> Iterator[Frame]:
         """Return the last frames."""
+        for open_call in self.open_calls.values():  # ends later, beside what follows
+            yield self._make_item_done(self._items[open_call.item.id])
         if event.item in self._items:
             yield from self._close_message(event)
         if event.heard_ms is not None and event.item in self._items:
@@ -126,7 +173,7 @@ class ResponseFrames:
         if began.item in self._items:
             return
         item = {**make_item(ConversationItem(began.item, "assistant"), "in_progress"), "content": []}
-        yield from self._add_item(item, began.previous)
+        yield from self._add_item(item, self._message_previous)
         part = {"type": "audio", "transcript": ""} if began.aloud else {"type": "text", "text": ""}
         yield self._part("response.content_part.added", part=part)
 
@@ -155,6 +202,43 @@ class ResponseFrames:
             yield self._placed(kind, event.item, item_id=event.item, **call)
         yield from self._end_item(item)
 
+    def _begin_server_call(self, event: ev.ServerCallBegan) -> Iterator[Frame]:
+        item = ConversationItem(
+            event.item,
+            "assistant",
+            event.arguments,
+            "server_call",
+            call_id=event.call_id,
+            name=event.name,
+        )
+        yield from self._add_item(make_item(item), event.previous)
+        index = len(self._items) - 1
+        self.open_calls[item.id] = OpenCall(item, event.previous, index, self._began.kept)
+        if self._began.item not in self._items:
+            self._message_previous = item.id
+        kind = "response.mcp_call_arguments.done"
+        yield self._placed(kind, item.id, item_id=item.id, arguments=item.text)
+        yield {"type": "response.mcp_call.in_progress", "item_id": item.id, "output_index": index}
+
+    def _ask_approval(self, event: ev.ApprovalRequested) -> Iterator[Frame]:
+        item = ConversationItem(event.item, "assistant", event.arguments, "approval_request", name=event.name)
+        frame = make_item(item)
+        yield from self._add_item(frame, event.previous)
+        yield from self._end_item(frame)
+        if self._began.item not in self._items:
+            self._message_previous = item.id
+
+    def _end_server_call(self, event: ev.ServerCallEnded) -> Iterator[Frame]:
+        """Return the frames for the end of a call that this server ran."""
+        ended = self.open_calls.pop(event.item, None)
+        if ended is None:
+            return
+        outcome, *rest = ended.end(event)
+        yield outcome
+        item = self._items[event.item] = make_item(replace(ended.item, result=event.result))
+        yield self._make_item_done(item)
+        yield from rest
+
     def _add_item(self, item: Frame, previous: str | None) -> Iterator[Frame]:
         self._items[item["id"]], self._previous[item["id"]] = item, previous
         yield self._placed("response.output_item.added", item["id"], item=item)
@@ -163,10 +247,13 @@ class ResponseFrames:
 
     def _end_item(self, item: Frame) -> Iterator[Frame]:
         self._items[item["id"]] = item
-        yield self._placed("response.output_item.done", item["id"], item=item)
+        yield self._make_item_done(item)
         if self._began.kept:
             previous = self._previous[item["id"]]
             yield {"type": "conversation.item.done", "previous_item_id": previous, "item": item}
+
+    def _make_item_done(self, item: Frame) -> Frame:
+        return self._placed("response.output_item.done", item["id"], item=item)
 
     def _response(self, status: str) -> Frame:
         began = self._began

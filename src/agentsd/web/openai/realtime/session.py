@@ -40,7 +40,10 @@ EAGERNESS_WAITS: Mapping[str, Waits] = {
 TURN_REPORTS = "agentsd.turn"
 """Name in ``include`` by which a client asks for ``agentsd.turn.done``."""
 
-INCLUDABLE = (TURN_REPORTS,)
+HIDDEN_TOOLS = "agentsd.hidden_tools"
+"""Name in ``include`` by which a client asks not to see calls of tools that this server runs."""
+
+INCLUDABLE = (TURN_REPORTS, HIDDEN_TOOLS)
 """Names of ``include`` that this server knows."""
 
 SessionKind = Literal["realtime", "transcription"]

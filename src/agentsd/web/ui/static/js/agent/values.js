@@ -12,7 +12,7 @@ import { api, onDisk } from "./paths.js";
 const GROUPS = [
   ["llm", "Language model (llm)"], ["tts", "Voice (tts)"], ["stt", "Listening (stt)"], ["embedding", "Embedding"],
   ["rag", "Knowledge (rag)"], ["turn", "Turn taking (turn)"], ["on_error", "After a failure (on_error)"],
-  ["variables", "Variables"], ["handoff", "Hand-off"], ["checks", "Checks"],
+  ["tools", "Tools"], ["variables", "Variables"], ["handoff", "Hand-off"], ["checks", "Checks"],
 ];
 
 /** Return a function that shows the values of an agent, and reads them again only where its document changed. */

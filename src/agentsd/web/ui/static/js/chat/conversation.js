@@ -3,6 +3,7 @@
 import { chosen } from "../choice.js";
 import { h } from "../dom.js";
 import { toast } from "../dialogs.js";
+import { noteCall } from "./calls.js";
 import { ask } from "./stream.js";
 import { fresh, messagesOf, titleOf } from "./store.js";
 import { Answer, greeting, Question } from "./transcript.js";
@@ -110,7 +111,8 @@ export class Conversation {
     const { data } = this;
     const messages = messagesOf(data.turns);
     const turn = {
-      role: "assistant", text: "", agent: "", version: 0, state: "coming", citations: [], first: null, total: null,
+      role: "assistant", text: "", agent: "", version: 0, state: "coming", citations: [], calls: [],
+      first: null, total: null,
     };
     const coming = new AbortController();
     this.coming = coming;
@@ -132,7 +134,7 @@ export class Conversation {
   async run(data, turn, messages, signal) {
     const begun = performance.now();
     try {
-      await ask(chosen().slug, messages, signal, this.listener(data, turn, begun));
+      await ask(chosen().slug, messages, data.id, signal, this.listener(data, turn, begun));
       turn.state = "done";
     } catch (problem) {
       turn.state = problem.name === "AbortError" ? "stopped" : "failed";
@@ -152,6 +154,11 @@ export class Conversation {
         this.work.say(answer.note ? answer.note.textContent : `${slug} answers.`);
       },
       citations: (list) => { turn.citations = list; },
+      call: (call) => {
+        noteCall(turn.calls, call);
+        answer.showCalls();
+        if (call.status === "in_progress") this.work.say(`${call.name} is running.`);
+      },
       text: (piece) => {
         const now = performance.now();
         turn.first ??= now - begun;

@@ -1,5 +1,7 @@
 // Conversations, kept in this browser and nowhere else.
 
+/** @import { Call } from "./calls.js" */
+
 const MOST = 50;
 const MOST_CHARACTERS = 1_000_000;
 
@@ -60,7 +62,10 @@ function isSound(one) {
 }
 
 const isTurn = (turn) => typeof turn?.text === "string"
-  && (turn.state !== "failed" || typeof turn.problem?.message === "string");
+  && (turn.state !== "failed" || typeof turn.problem?.message === "string")
+  && (turn.calls === undefined || (Array.isArray(turn.calls) && turn.calls.every(isCall)));
+
+const isCall = (call) => typeof call?.name === "string";
 
 /** A conversation that alone is more than we keep loses its beginning. */
 function shortened(conversation) {
@@ -78,6 +83,7 @@ function shortened(conversation) {
  * @property {string} [agent] whose answer it is
  * @property {number} [version]
  * @property {any[]} [citations]
+ * @property {Call[]} [calls] of tools
  * @property {number | null} [first] ms until its first piece came
  * @property {number | null} [total] ms until it ended
  * @property {{ message: string, hint: string }} [problem] of one that failed

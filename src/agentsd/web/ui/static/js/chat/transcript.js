@@ -6,6 +6,7 @@ import { fill, h } from "../dom.js";
 import { millis } from "../format.js";
 import { notice } from "../marks.js";
 import { AnswerText } from "../markdown.js";
+import { CallFolds } from "./calls.js";
 import { marker, sources } from "./citations.js";
 
 /** @import { Turn } from "./store.js" */
@@ -57,10 +58,13 @@ export class Answer {
   constructor(turn, { retry, drawn }) {
     this.turn = turn;
     this.retry = retry;
+    this.drawn = drawn;
     this.body = h("div.prose");
+    this.calls = new CallFolds(turn.calls ??= []);
     this.who = h("p.who-answers");
     this.foot = h("div.foot");
-    this.element = h("article.turn.answer", { ariaLabel: "Answer" }, this.who, this.body, this.foot);
+    this.element = h("article.turn.answer", { ariaLabel: "Answer" },
+      this.who, this.calls.element, this.body, this.foot);
     this.shown = new AnswerText(this.body, marker(() => turn.citations ?? []), drawn);
     this.name();
   }
@@ -86,8 +90,15 @@ export class Answer {
   /** Show all of the text so far. */
   write() { this.shown.update(this.turn.text); }
 
+  /** Show the calls of tools so far. */
+  showCalls() {
+    this.calls.update(this.turn.state !== "coming");
+    this.drawn();
+  }
+
   /** Show that it has ended; resolves once all of it is rendered. */
   async settle() {
+    this.showCalls();
     await this.shown.finish(this.turn.text);
     this.element.removeAttribute("aria-busy");
     this.element.classList.remove("coming");

@@ -5,6 +5,7 @@ import { lockOf, showLock } from "../agent/locked.js";
 import { revisions } from "../agent/revisions.js";
 import { standing } from "../agent/standing.js";
 import { tester } from "../agent/test.js";
+import { tools } from "../agent/tools.js";
 import { values } from "../agent/values.js";
 import { chosen, onChoice } from "../choice.js";
 import { byId, fill } from "../dom.js";
@@ -13,7 +14,9 @@ import { boot } from "../shell.js";
 import { keepTimes } from "../times.js";
 
 const session = await boot();
-const parts = [actions(session), activity(session), values(session), tester(), revisions(session)];
+const parts = [
+  actions(session), activity(session), values(session), tester(), tools(session), revisions(session),
+];
 const look = standing(session.files);
 
 function show(agent, before = null) {
