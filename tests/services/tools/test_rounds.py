@@ -300,6 +300,17 @@ async def test_a_call_that_was_cut_off_is_not_made(
     assert (await ask(made, stream=stream))["reason"] == "length"
 
 
+@both
+async def test_words_before_a_round_without_any_stay(
+    bench: MakeBench, tool_server: ToolServer, stream: bool
+) -> None:
+    """An answer that ends with a call of the client's has what was written before it."""
+    made = bench(order_status(tool_server.url), OPEN_PAGE)
+    made.model.script = [["Let me see.", LOOK], [Call("open_page", "{}", "c3")]]
+    answer = await ask(made, stream=stream)
+    assert (answer["text"], answer["reason"]) == ("Let me see.", "tool_calls")
+
+
 async def test_a_stranger_s_token_finds_nothing(bench: MakeBench, tool_server: ToolServer) -> None:
     """What is kept belongs to one token."""
     made = bench(order_status(tool_server.url), OPEN_PAGE)

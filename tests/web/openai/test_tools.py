@@ -205,6 +205,28 @@ async def test_a_mixed_round_loses_neither(sales: Stack, vendor: OpenAIServer, t
     assert [one.get("tool_call_id") for one in heard] == [None, None, "call_1", "D681PevKs"]
 
 
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "sent"])
+async def test_items_of_a_mixed_round_are_not_doubled(
+    sales: Stack, vendor: OpenAIServer, stored: bool
+) -> None:
+    """Responses show the server's calls as items: the model gets each once, whoever keeps them."""
+    other = Call("order_status", '{"order_id": "654321"}')
+    vendor.script = [[LOOK], [other, Call("open_page", '{"path": "/a"}', "open_page:0")], ["Done."]]
+    async with client_of(sales) as client:
+        first: Any = await client.responses.create(model="acme/sales", input="Hi", store=True)
+        call_id = next(one.call_id for one in first.output if one.type == "function_call")
+        result: Any = {"type": "function_call_output", "call_id": call_id, "output": "opened"}
+        sent: Any = [{"role": "user", "content": "Hi"}, *(one.model_dump() for one in first.output), result]
+        more: Any = {"input": [result], "previous_response_id": first.id} if stored else {"input": sent}
+        await client.responses.create(model="acme/sales", **more)
+    heard = vendor.last_chat["messages"][1:]
+    assert [one["role"] for one in heard] == ["user"] + ["assistant", "tool"] * 3
+    assert [one["content"] for one in heard[2::2]] == [
+        '{"path": "/orders/123456"}', '{"path": "/orders/654321"}', "opened",
+    ]  # fmt: skip
+    assert heard[-1]["tool_call_id"] == "open_page:0"
+
+
 REFUND = Call("refund", '{"order_id": "7"}')
 
 

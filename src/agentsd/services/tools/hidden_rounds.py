@@ -9,8 +9,8 @@ hour: a replica that does not know it answers without.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +107,11 @@ class HiddenRounds:
                 whole.append(_rename_answer(message, renamed))
             else:
                 renamed |= found.renamed
-                calls = [*found.calls, *(_rename_call(one, renamed) for one in message["tool_calls"])]
+                known = [_rename_call(one, renamed) for one in message["tool_calls"]]
+                if _is_shown(found, whole):
+                    whole.append({**message, "tool_calls": known})
+                    continue
+                calls = [*found.calls, *known]
                 whole += [*found.before, {**message, "tool_calls": calls}, *found.results]
         return whole
 
@@ -116,6 +120,27 @@ class HiddenRounds:
         first = calls[0] if isinstance(calls, list) and calls else None
         name = first.get("id") if isinstance(first, Mapping) else None
         return self.store.find(self.owner, self.token, name) if isinstance(name, str) else None
+
+
+def _is_shown(hidden: HiddenRound, messages: Sequence[Any]) -> bool:
+    """Return whether the conversation has the calls already: items of responses contain them."""
+    turn: list[Any] = []
+    for message in reversed(messages):
+        if isinstance(message, Mapping) and message.get("role") == "user":
+            break
+        turn.append(message)
+    wanted = Counter(_iter_calls([*hidden.before, {"tool_calls": hidden.calls}]))
+    return bool(wanted) and wanted <= Counter(_iter_calls(turn))
+
+
+def _iter_calls(messages: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Yield name and arguments of the calls in ``messages``; their ids may differ."""
+    for message in messages:
+        calls = message.get("tool_calls") if isinstance(message, Mapping) else None
+        for call in calls if isinstance(calls, list | tuple) else ():
+            function = call.get("function") if isinstance(call, Mapping) else None
+            if isinstance(function, Mapping):
+                yield str(function.get("name")), str(function.get("arguments"))
 
 
 def _rename_answer(message: Any, renamed: Mapping[str, str]) -> Any:

@@ -318,7 +318,7 @@ class ToolRounds:
     ) -> dict[str, Any]:
         choice = answer["choices"][0]
         message = {key: value for key, value in choice["message"].items() if key != "tool_calls"}
-        if len(texts) > 1:
+        if texts and not isinstance(message.get("content"), list):  # the last round may have no text
             message["content"] = PARAGRAPH.join(texts)
         if calls:
             message["tool_calls"] = calls

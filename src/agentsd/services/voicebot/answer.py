@@ -366,7 +366,8 @@ class Answer:
             await self._pass_chunks(source, speech, pieces, filler)
         finally:
             filler.close()
-        for event in self._calls.end(whole=True) if self.open else ():
+        cut = self._finish in INCOMPLETE_REASONS
+        for event in self._calls.end(whole=True, cut=cut) if self.open else ():
             self._gate.push(event)
 
     async def _pass_chunks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from agentsd.core.manifest.tool_schema import repair_arguments
 from agentsd.services.tools.events import EVENT_KEY
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
 from agentsd.services.voicebot.events import CallEvent, ToolCallBegan, ToolCallDelta, ToolCallEnded
@@ -44,14 +45,15 @@ class ToolCallBuilder:
                 item.text += delta
                 yield ToolCallDelta(self._answer, item.id, delta)
 
-    def end(self, *, whole: bool) -> Iterator[CallEvent]:
-        """Yield the ends of all calls, once."""
+    def end(self, *, whole: bool, cut: bool = False) -> Iterator[CallEvent]:
+        """Yield the ends of all calls, once. ``cut``: the model's answer ended early, perhaps within one."""
         if self._ended:
             return
         self._ended = True
         for item in self._calls.values():
-            item.text, item.whole = item.text or "{}", whole
-            yield ToolCallEnded(self._answer, item.id, item.text, whole)
+            item.whole = whole and not (cut and repair_arguments(item.text) != item.text)
+            item.text = item.text or "{}"
+            yield ToolCallEnded(self._answer, item.id, item.text, item.whole)
 
     def _begin(self, part: Mapping[str, Any], name: str) -> ConversationItem:
         """Return a new item. The vendor's id is kept where it is one, since some vendors check its form."""
