@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import json
 from pathlib import Path
 
@@ -50,10 +51,10 @@ async def test_calls_are_kept_in_the_browser(visit: Visit, tmp_path: Path) -> No
     await download.save_as(tmp_path / "call.txt")
     assert (tmp_path / "call.txt").read_text() == text
     assert await violations(page) == []
-    assert page.url == link
+    await expect(page).to_have_url(link)
     await page.keyboard.press("Escape")
     await expect(shown).to_have_count(0)
-    assert "call=" not in page.url
+    await expect(page).not_to_have_url(re.compile("call="))
     await expect(calls.last).to_be_focused()
     await page.goto(link)
     await expect(shown.locator(".entry.you")).to_contain_text("The first call")
