@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
@@ -14,25 +15,36 @@ from agentsd.web.http.sse import SSE_HEADERS, KeptStream
 SECONDS = 0.02
 
 
-async def lines_of(
-    write: Callable[[KeptStream], Awaitable[None]], lines: int, go_on: asyncio.Event
-) -> list[bytes]:
-    """The first lines of what a client gets; then ``go_on``, and the rest."""
+Write = Callable[[KeptStream], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(write: Write, last: bytes = b"", seconds: float = 60) -> AsyncIterator[TestServer]:
+    """A server whose only reply is what ``write`` sends, and ``last``."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=SSE_HEADERS)
-        async with KeptStream(request, response, SECONDS) as out:
+        async with KeptStream(request, response, seconds) as out:
             await write(out)
-            await out.end(b"")
+            await out.end(last)
         return response
 
     app = web.Application()
     app.router.add_get("/", handle)
-    async with (
-        TestServer(app) as server,
-        aiohttp.ClientSession() as session,
-        session.get(server.make_url("/")) as got,
-    ):
+    async with TestServer(app) as server:
+        yield server
+
+
+@asynccontextmanager
+async def asking(server: TestServer) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The reply of ``server``."""
+    async with aiohttp.ClientSession() as session, session.get(server.make_url("/")) as got:
+        yield got
+
+
+async def lines_of(write: Write, lines: int, go_on: asyncio.Event) -> list[bytes]:
+    """The first lines of what a client gets; then ``go_on``, and the rest."""
+    async with serving(write, seconds=SECONDS) as server, asking(server) as got:
         found = [await got.content.readline() for _ in range(lines)]
         go_on.set()
         return [*found, *(await got.read()).splitlines(keepends=True)]
@@ -76,20 +88,7 @@ async def test_frames_that_follow_each_other_leave_in_one_packet() -> None:
         await go_on.wait()
         await out.write(b"data: 3\n\n")
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers=SSE_HEADERS)
-        async with KeptStream(request, response, 60) as out:
-            await write(out)
-            await out.end(b"data: [DONE]\n\n")
-        return response
-
-    app = web.Application()
-    app.router.add_get("/", handle)
-    async with (
-        TestServer(app) as server,
-        aiohttp.ClientSession() as session,
-        session.get(server.make_url("/")) as got,
-    ):
+    async with serving(write, b"data: [DONE]\n\n") as server, asking(server) as got:
         first, _ = await got.content.readchunk()
         assert first == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
         go_on.set()
@@ -101,22 +100,17 @@ async def test_a_writer_waits_for_a_client_that_does_not_read() -> None:
     written = 0
     stalled = asyncio.Event()
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    async def write(out: KeptStream) -> None:
         nonlocal written
-        response = web.StreamResponse(headers=SSE_HEADERS)
-        async with KeptStream(request, response, 60) as out:
-            try:
-                async with asyncio.timeout(1):
-                    while written < 64_000_000:
-                        await out.write(bytes(10_000))
-                        written += 10_000
-            finally:
-                stalled.set()
-        return response
+        try:
+            async with asyncio.timeout(1):
+                while written < 64_000_000:
+                    await out.write(bytes(10_000))
+                    written += 10_000
+        finally:
+            stalled.set()
 
-    app = web.Application()
-    app.router.add_get("/", handle)
-    async with TestServer(app) as server:
+    async with serving(write) as server:
         _reader, writer = await asyncio.open_connection(server.host, server.port, limit=1000)
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await stalled.wait()

@@ -1,58 +1,30 @@
 // Conversations, kept in this browser and nowhere else.
 
+import { KeptList, newEntryId } from "../kept.js";
+
 /** @import { Call } from "./calls.js" */
 
 const MOST = 50;
 const MOST_CHARACTERS = 1_000_000;
 
-/**
- * Of one token, for several people may have one of the same owner. Several pages may be open: each writes only the
- * conversation that it shows.
- */
-export class Store {
-  constructor(who) { this.key = `agentsd.chats.${who}`; }
-
-  /** All conversations, the latest first. */
-  all() {
-    try {
-      const found = JSON.parse(localStorage.getItem(this.key) ?? "[]");
-      return Array.isArray(found) ? found.filter(isSound) : [];
-    } catch {
-      return [];
-    }
+/** The latest first. Several pages may be open: each writes only the conversation that it shows. */
+export class Store extends KeptList {
+  constructor(who) {
+    super(`agentsd.chats.${who}`, { most: MOST, characters: MOST_CHARACTERS, isSound, shorten: shortened });
   }
-
-  /** The conversation with that id, or null. */
-  find(id) { return this.all().find((one) => one.id === id) ?? null; }
 
   /** Whether anything is kept: not so after signing out. */
   get exists() {
     try { return localStorage.getItem(this.key) !== null; } catch { return false; }
   }
 
-  /** Keep a conversation as it is now, before all others. False: the browser keeps nothing. */
   save(conversation) {
     conversation.updated = Date.now();
-    return this.write([conversation, ...this.all().filter((one) => one.id !== conversation.id)]);
+    return super.save(conversation);
   }
 
   /** Rename it; its place stays. */
   rename(id, title) { return this.write(this.all().map((one) => (one.id === id ? { ...one, title } : one))); }
-
-  /** Forget it. */
-  remove(id) { return this.write(this.all().filter((one) => one.id !== id)); }
-
-  write(conversations) {
-    const kept = conversations.slice(0, MOST);
-    while (kept.length > 1 && JSON.stringify(kept).length > MOST_CHARACTERS) kept.pop();
-    if (kept.length === 1) kept[0] = shortened(kept[0]);
-    try {
-      localStorage.setItem(this.key, JSON.stringify(kept));
-      return true;
-    } catch {
-      return false;
-    }
-  }
 }
 
 /** Return whether a page can show it: another version of the page may have kept another form. */
@@ -68,9 +40,9 @@ const isTurn = (turn) => typeof turn?.text === "string"
 const isCall = (call) => typeof call?.name === "string";
 
 /** A conversation that alone is more than we keep loses its beginning. */
-function shortened(conversation) {
+function shortened(conversation, fits) {
   const turns = [...conversation.turns];
-  while (turns.length > 2 && JSON.stringify(turns).length > MOST_CHARACTERS) turns.shift();
+  while (turns.length > 2 && !fits(turns)) turns.shift();
   return turns.length === conversation.turns.length ? conversation : { ...conversation, turns };
 }
 
@@ -99,9 +71,7 @@ function shortened(conversation) {
  * @returns {Kept}
  */
 export function fresh() {
-  const random = crypto.getRandomValues(new Uint8Array(8));
-  const id = Array.from(random, (byte) => byte.toString(36).padStart(2, "0")).join("");
-  return { id, title: "", created: Date.now(), updated: Date.now(), turns: [] };
+  return { id: newEntryId(), title: "", created: Date.now(), updated: Date.now(), turns: [] };
 }
 
 /** Return the title of a conversation until it is renamed: its first question. */

@@ -1,11 +1,12 @@
 import { meter } from "../audio/meter.js";
 import { chosen, onChoice } from "../choice.js";
 import { byId, fill, h } from "../dom.js";
+import { newEntryId } from "../kept.js";
 import { notice, sentence } from "../marks.js";
 import { boot } from "../shell.js";
 import { turnList } from "../voice/bars.js";
 import { Call } from "../voice/call.js";
-import { Calls, clockOf, newCallId } from "../voice/calls.js";
+import { Calls, clockOf } from "../voice/calls.js";
 import { Devices } from "../voice/devices.js";
 import { askedCall, CallHistory, setAddress } from "../voice/history.js";
 import { barred, lacks, organsOf } from "../voice/organs.js";
@@ -61,7 +62,7 @@ async function start({ microphone }) {
   transcript.another();
   turns.show([]);
   const { slug, name } = chosen();
-  kept = { id: newCallId(), slug, name, began: Date.now() };
+  kept = { id: newEntryId(), slug, name, began: Date.now() };
   const mine = (call = new Call(chosen(), view(), { aloud: aloud.checked }));
   mine.route(devices.use("speaker"));
   draw();

@@ -1,6 +1,7 @@
 // The last calls, kept in this browser and nowhere else.
 
 import { full } from "../format.js";
+import { KeptList } from "../kept.js";
 import { lineOf } from "./bars.js";
 
 /** @import { Entry } from "./transcript.js" */
@@ -22,40 +23,15 @@ const MOST_CHARACTERS = 400_000;
  * @property {Partial<Turn>[]} turns
  */
 
-/** Of one token, for several people may have one of the same owner. */
-export class Calls {
-  constructor(who) { this.key = `agentsd.calls.${who}`; }
-
-  /** @returns {KeptCall[]} all calls, the latest first */
-  all() {
-    try {
-      const found = JSON.parse(localStorage.getItem(this.key) ?? "[]");
-      return Array.isArray(found) ? found.filter(isSound) : [];
-    } catch {
-      return [];
-    }
+/** The calls of one token, the latest first. */
+export class Calls extends KeptList {
+  constructor(who) {
+    super(`agentsd.calls.${who}`, { most: MOST, characters: MOST_CHARACTERS, isSound, shorten: shortened });
   }
-
-  find(id) { return this.all().find((one) => one.id === id) ?? null; }
-
-  /** Keep a call as it is now, in place of an earlier state of it. False: the browser keeps nothing. */
-  save(call) { return this.write([call, ...this.all().filter((one) => one.id !== call.id)]); }
-
-  remove(id) { return this.write(this.all().filter((one) => one.id !== id)); }
 
   clear() { return this.write([]); }
 
-  write(calls) {
-    const kept = calls.sort((one, other) => other.began - one.began).slice(0, MOST);
-    while (kept.length > 1 && JSON.stringify(kept).length > MOST_CHARACTERS) kept.pop();
-    if (kept.length === 1) kept[0] = shortened(kept[0]);
-    try {
-      localStorage.setItem(this.key, JSON.stringify(kept));
-      return true;
-    } catch {
-      return false;
-    }
-  }
+  write(calls) { return super.write(calls.sort((one, other) => other.began - one.began)); }
 }
 
 /** Return whether a page can show it: another version of the page may have kept another form. */
@@ -72,18 +48,11 @@ const isTurn = (one) => typeof one?.kind === "string" && typeof one.reason === "
   && (one.times === null || typeof one.times === "object");
 
 /** A call that alone is more than we keep loses its beginning. */
-function shortened(call) {
+function shortened(call, fits) {
   const short = { ...call, entries: [...call.entries], turns: [...call.turns] };
-  const over = () => JSON.stringify(short).length > MOST_CHARACTERS;
-  while (short.entries.length > 2 && over()) short.entries.splice(0, Math.ceil(short.entries.length / 10));
-  while (short.turns.length > 2 && over()) short.turns.splice(0, Math.ceil(short.turns.length / 10));
+  while (short.entries.length > 2 && !fits(short)) short.entries.splice(0, Math.ceil(short.entries.length / 10));
+  while (short.turns.length > 2 && !fits(short)) short.turns.splice(0, Math.ceil(short.turns.length / 10));
   return short;
-}
-
-/** Return an id for a call. */
-export function newCallId() {
-  const random = crypto.getRandomValues(new Uint8Array(8));
-  return Array.from(random, (byte) => byte.toString(36).padStart(2, "0")).join("");
 }
 
 /** "1:05", of seconds. */
