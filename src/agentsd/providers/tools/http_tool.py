@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from agentsd.core.manifest.tool_schema import ArgumentSchema
-from agentsd.core.manifest.tools import AuthToken, HttpTool
+from agentsd.core.manifest.tools import HttpTool
 from agentsd.core.trust.rules import normalise_origin
 from agentsd.providers.base import ProviderForbidden, ProviderRejected
 from agentsd.providers.outbound import OutboundRefused
-from agentsd.providers.redaction import Redactor
 from agentsd.providers.tool import Tool, ToolDefinition, ToolOutcome, ToolResult
+from agentsd.providers.tools.auth_header import make_auth_header
 from agentsd.providers.tools.http_template import ArgumentRefused, HttpCall, RequestTemplate
 from agentsd.providers.transport.sessions import HttpSessions
 
@@ -73,7 +73,9 @@ class HttpToolSource:
         self._sample = _find_sample(settings)
         self.available = True
         self._origin = normalise_origin(self._template.origin)
-        self._auth, self._redactor = _make_auth(settings)
+        self._auth, self._redactor = make_auth_header(
+            settings.auth_token, f"the tool {settings.name}", settings.http.auth_header
+        )
         try:
             self._claim = sessions.acquire(self._template.origin)
         except ValueError:
@@ -185,20 +187,6 @@ def _find_sample(settings: HttpTool) -> dict[str, Any] | None:
         else:
             return None
     return sample if settings.http.method == "GET" else None
-
-
-def _make_auth(settings: HttpTool) -> tuple[dict[str, str], Redactor]:
-    """Return the header with the key, and the mask of the key in answers. Raises ``ProviderRejected``."""
-    token = settings.auth_token
-    secret = token.value if isinstance(token, AuthToken) else token
-    if secret is None:
-        return {}, Redactor(())
-    plain = secret.reveal()
-    if not (plain.isascii() and plain.isprintable()):
-        hint = "seal auth_token again, without a line break or other characters around it"
-        raise ProviderRejected(f"the key of the tool {settings.name} cannot be sent in a header", hint=hint)
-    name = settings.http.auth_header
-    return {name: f"Bearer {plain}" if name.lower() == "authorization" else plain}, Redactor((plain,))
 
 
 def _explain_failure(error: Exception) -> _Failure:

@@ -15,13 +15,12 @@ from urllib.parse import urlsplit
 
 from agentsd.core.manifest.tool_lock import PinnedServer, PinnedTool, ServerTool
 from agentsd.core.manifest.tool_schema import ArgumentSchema
-from agentsd.core.manifest.tools import AuthToken
 from agentsd.core.trust.rules import normalise_origin
-from agentsd.providers.base import ProviderForbidden, ProviderRejected
+from agentsd.providers.base import ProviderForbidden
 from agentsd.providers.mcp.connection import McpConnection, McpTarget
 from agentsd.providers.mcp.exchange import FailureKind, McpFailure
-from agentsd.providers.redaction import Redactor
 from agentsd.providers.tool import ToolDefinition, ToolOutcome, ToolResult
+from agentsd.providers.tools.auth_header import make_auth_header
 from agentsd.providers.tools.http_tool import RESULT_BYTES_MAX
 from agentsd.providers.transport.sessions import HttpSessions
 
@@ -50,7 +49,7 @@ class McpToolSource:
 
     def __init__(self, settings: PinnedServer, sessions: HttpSessions) -> None:
         server = settings.entry.mcp
-        headers, self.redactor = _make_auth(server.auth_token)
+        headers, self.redactor = make_auth_header(server.auth_token, "an MCP server")
         host = normalise_origin(server.url)
         if reason := sessions.outbound.refuses_host(urlsplit(host).hostname or ""):
             raise ProviderForbidden(
@@ -158,15 +157,3 @@ class McpTool:
         if len(answer.text.encode(errors="replace")) > RESULT_BYTES_MAX:
             return "too_large", f"the answer is longer than {RESULT_BYTES_MAX} bytes: ask for less"
         return "failed" if answer.is_error else "ok", answer.text
-
-
-def _make_auth(token: AuthToken | Any) -> tuple[dict[str, str], Redactor]:
-    """Return the header with the key, and the mask of the key in answers. Raises ``ProviderRejected``."""
-    secret = token.value if isinstance(token, AuthToken) else token
-    if secret is None:
-        return {}, Redactor(())
-    plain = secret.reveal()
-    if not (plain.isascii() and plain.isprintable()):
-        hint = "seal auth_token again, without a line break or other characters around it"
-        raise ProviderRejected("the key of an MCP server cannot be sent in a header", hint=hint)
-    return {"Authorization": f"Bearer {plain}"}, Redactor((plain,))
