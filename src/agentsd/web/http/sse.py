@@ -65,11 +65,11 @@ class KeptStream:
 
         Raises ``ConnectionError`` once the client left or stopped reading.
         """
+        if self._failure is not None:
+            raise self._failure
         self._queue(frame)
         if self._size >= BATCH_BYTES:
             await self._settle()
-        elif self._failure is not None:
-            raise self._failure
 
     async def end(self, frame: bytes) -> None:
         """Send ``frame`` as the last one, and the end of the response with it."""
